@@ -1,0 +1,23 @@
+"""mprl: from perception to a physically simulated character, in Gymnasium style.
+
+Importing it registers the environments (`gymnasium.make("mprl/DeepMimic-v0", motion="walk")`). The parts are imported by their
+full names: `mprl.simulation`, `mprl.motion`, `mprl.envs`, `mprl.agents`.
+"""
+
+from pathlib import Path
+
+import gymnasium
+
+__version__ = "0.1.0"
+
+# In a checkout the subpackages lie beside this folder, not in it. The tree then always means the tree.
+_root = Path(__file__).resolve().parent.parent
+if (_root / "pyproject.toml").is_file() and (_root / "motion").is_dir():
+    __path__.append(str(_root))
+
+# By string, so that the core imports nothing of the others.
+gymnasium.register(
+    id="mprl/DeepMimic-v0",
+    entry_point="mprl.envs.imitation.deepmimic:DeepMimicEnv",
+    vector_entry_point="mprl.envs.imitation.deepmimic:DeepMimicVectorEnv",
+)

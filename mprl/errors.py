@@ -1,0 +1,56 @@
+"""What a user did wrong, in one line.
+
+Every mistake that a user can make raises a `MprlError` whose text says what was wrong, where, and what to do. The command line
+prints that line and exits with code 2; any other exception is a bug of ours and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class MprlError(Exception):
+    """A user's mistake. The text is one line: where, what was expected, what was found, what to do."""
+
+
+class MotionFormatError(MprlError, ValueError):
+    """A motion file cannot be read: names the file and the place."""
+
+
+class CheckpointError(MprlError, ValueError):
+    """A run folder or checkpoint is missing, broken, or belongs to something else."""
+
+
+class SettingError(MprlError, ValueError):
+    """A setting or argument has a value that cannot work."""
+
+
+class ActionError(MprlError, ValueError):
+    """An action of the wrong shape, or one that is not finite."""
+
+
+class UnknownNameError(MprlError, KeyError):
+    """A name that is not known, with the nearest one that is."""
+
+    def __str__(self) -> str:  # KeyError would print the repr
+        return str(self.args[0])
+
+
+class RenderingError(MprlError, RuntimeError):
+    """No picture can be made on this machine: says what is missing."""
+
+
+class DeviceError(MprlError, RuntimeError):
+    """The asked-for device is not there."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """'; did you mean 'walk'?' for the known name closest to `name`, or ''."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str], where: str) -> UnknownNameError:
+    """The error for an unknown name: `no motion named 'wlak'; did you mean 'walk'? (mprl list motions)`."""
+    return UnknownNameError(f"no {kind} named '{name}'{nearest(name, known)} ({where})")
