@@ -1,0 +1,1 @@
+"""Learning algorithms: they know Gymnasium spaces, never a particular environment."""

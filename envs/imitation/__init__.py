@@ -1,0 +1,1 @@
+"""A simulated character that imitates motion clips."""

@@ -1,0 +1,1 @@
+"""Many MuJoCo worlds stepped together."""
