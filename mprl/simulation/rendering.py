@@ -1,0 +1,432 @@
+"""Pictures of a character, on a desktop or on a machine without a display.
+
+    with SceneRenderer(model, ghost=True) as renderer:
+        write_video("walk.mp4", (renderer.render(qpos, reference) for qpos, reference in poses), fps=30)
+
+The simulated model stays lean: it needs no textures, lights or cameras. They live in a *stage*, a model of its own (floor, sky, sun)
+whose OpenGL context draws everything, and the character's shapes are added to the stage's scene from their own model and pose.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import importlib
+import logging
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import mujoco
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mprl.errors import RenderingError, SettingError
+
+__all__ = ["SceneRenderer", "opengl_backend"]
+
+_log = logging.getLogger("mprl")
+
+# ---------------------------------------------------------------------------------------------------------------- OpenGL back end
+
+_OFF = ("disable", "disabled", "off", "false", "0")
+_NAMED = {"egl": "egl", "osmesa": "osmesa", "glfw": "glfw", "glx": "glfw", "cgl": "cgl", "wgl": "glfw"}
+_MISSING = (
+    "no OpenGL for headless rendering: install libegl1 and libgl1 (Debian: apt-get install libegl1 libgl1 libgl1-mesa-dri) "
+    "or libosmesa6; everything else still runs"
+)
+
+# Runs in a process of its own: an import of PyOpenGL that fails leaves its choice of platform behind, and a broken driver can
+# abort the process, so a failed try here would spoil the next one.
+_PROBE = """
+import importlib, os, sys
+import mujoco
+context = importlib.import_module("mujoco." + sys.argv[1]).GLContext(64, 64)
+context.make_current()
+mujoco.MjrContext(mujoco.MjModel.from_xml_string("<mujoco/>"), 100)
+os._exit(0)  # drivers are known to crash in their exit handlers, which would look like a failure
+"""
+
+
+@functools.cache
+def _works(backend: str) -> bool:
+    """Whether an OpenGL context of this kind can really be made here (about a second, once per process)."""
+    environment = {name: value for name, value in os.environ.items() if name != "MUJOCO_GL"}
+    try:
+        probe = subprocess.run(
+            [sys.executable, "-c", _PROBE, backend], env=environment, capture_output=True, text=True, errors="replace", timeout=120
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        _log.debug("OpenGL through %s: %s", backend, error)
+        return False
+    if probe.returncode:
+        _log.debug("OpenGL through %s: %s", backend, (probe.stderr.strip().splitlines() or [f"exit code {probe.returncode}"])[-1])
+    return probe.returncode == 0
+
+
+@functools.cache
+def _choose(wish: str, display: bool, platform: str) -> str:
+    if wish in _OFF:
+        raise RenderingError(f"rendering is switched off by MUJOCO_GL={wish}; unset it to get pictures")
+    if wish in _NAMED:
+        backend, why = _NAMED[wish], f"MUJOCO_GL={wish}"
+    elif not platform.startswith("linux"):
+        backend, why = "", "MuJoCo's choice"
+    else:
+        candidates = ("glfw", "egl", "osmesa") if display else ("egl", "osmesa")
+        works = next((candidate for candidate in candidates if _works(candidate)), None)
+        if works is None:
+            raise RenderingError(_MISSING)
+        backend, why = works, "with a display" if display else "no display"
+    _log.info("rendering with %s (%s)", backend or "OpenGL", why)
+    return backend
+
+
+def opengl_backend() -> str:
+    """The OpenGL back end that pictures are made with: "egl", "osmesa", "glfw" or "cgl"; "" leaves it to MuJoCo (macOS, Windows).
+
+    `MUJOCO_GL` decides where it is set, also after `import mujoco`. Elsewhere, on Linux, it is the first that works of GLFW (where
+    there is a display), EGL and OSMesa. Chosen and logged once.
+
+    Raises:
+        RenderingError: none works, or `MUJOCO_GL` switches rendering off.
+    """
+    display = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    return _choose(os.environ.get("MUJOCO_GL", "").lower().strip(), display, sys.platform)
+
+
+def _make_gl_context(width: int, height: int) -> Any:
+    """A current OpenGL context of the chosen back end."""
+    backend = opengl_backend()
+    try:
+        # The back end's own module, not mujoco.gl_context: that one is fixed by the environment at the first import of mujoco.
+        kind = importlib.import_module(f"mujoco.{backend}" if backend else "mujoco.gl_context").GLContext
+        # Without the destructor: it may run before the MuJoCo context's, which then frees into nothing. `close` has the order right.
+        context = type(kind.__name__, (kind,), {"__del__": lambda self: None})(width, height)
+        context.make_current()
+    except Exception as error:  # each back end and driver has its own kinds of failure
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise RenderingError(f"no OpenGL context through {backend or 'MuJoCo'}: {reason}; {_MISSING}") from error
+    return context
+
+
+# ------------------------------------------------------------------------------------------------------------------------- stage
+
+_BLUE = (0.29, 0.47, 0.78, 1.0)
+_DARK = (0.10, 0.12, 0.17, 1.0)
+_SUN = np.array([0.30, 0.45, -0.84])  # direction of the light, from behind and above the camera's shoulder
+
+_STAGE = """
+<mujoco model="stage">
+  <statistic center="0 0 {middle}" extent="{extent}"/>
+  <visual>
+    <global offwidth="{width}" offheight="{height}" fovy="{fovy}"/>
+    <quality shadowsize="{shadow}" offsamples="{samples}" numslices="24" numstacks="12" numquads="1"/>
+    <headlight ambient="0.42 0.43 0.46" diffuse="0.22 0.22 0.22" specular="0 0 0"/>
+    <map znear="0.05" zfar="40" shadowclip="1.1" shadowscale="0.7" haze="0.45"/>
+    <rgba haze="0.80 0.86 0.92 1"/>
+  </visual>
+  <asset>
+    <texture name="sky" type="skybox" builtin="gradient" rgb1="0.36 0.54 0.76" rgb2="0.86 0.91 0.95" width="64" height="384"/>
+    <texture name="grid" type="2d" builtin="checker" mark="edge" rgb1="0.60 0.63 0.66" rgb2="0.54 0.57 0.61"
+             markrgb="0.74 0.77 0.80" width="256" height="256"/>
+    <material name="grid" texture="grid" texuniform="true" texrepeat="0.5 0.5" specular="0" shininess="0" reflectance="0"/>
+  </asset>
+  <worldbody>
+    <light name="sun" type="directional" pos="0 0 4" dir="0 0 -1" diffuse="0.62 0.60 0.56" specular="0.22 0.22 0.22"/>
+    <geom name="floor" type="plane" size="0 0 0.05" pos="0 0 {floor}" material="grid"/>
+  </worldbody>
+</mujoco>
+"""
+_FOVY = 40.0
+
+
+def _stage_model(character: mujoco.MjModel, floor: float, size: float, width: int, height: int) -> mujoco.MjModel:
+    """Floor, sky and sun, with room in the context for the character's meshes and height fields."""
+    spec = mujoco.MjSpec.from_string(
+        _STAGE.format(
+            middle=floor + size / 2, extent=1.3 * size, width=width, height=height, fovy=_FOVY, floor=floor, shadow=2048, samples=4
+        )
+    )
+    # Only the places: the character's own are loaded into them later (mjr_uploadMesh), which spares us taking its model apart.
+    for index in range(character.nmesh):
+        spec.add_mesh(name=f"mesh{index}", uservert=[0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1], userface=[0, 2, 1, 0, 1, 3, 0, 3, 2, 1, 2, 3])
+    for index in range(character.nhfield):
+        spec.add_hfield(name=f"hfield{index}", size=[1, 1, 1, 1], nrow=2, ncol=2, userdata=[0, 0, 0, 1])
+    return spec.compile()
+
+
+# --------------------------------------------------------------------------------------------------------------------- character
+
+
+def _load(model: mujoco.MjModel | mujoco.MjSpec | str | Path) -> mujoco.MjModel:
+    if isinstance(model, mujoco.MjModel):
+        return copy.copy(model)
+    if isinstance(model, mujoco.MjSpec):
+        return model.copy().compile()
+    try:
+        if isinstance(model, str) and model.lstrip().startswith("<"):
+            return mujoco.MjModel.from_xml_string(model)
+        return mujoco.MjModel.from_xml_path(str(model))
+    except ValueError as error:
+        raise SettingError(f"no model to render: {' '.join(str(error).split())}") from error
+
+
+def _paint(model: mujoco.MjModel) -> None:
+    """Colours without materials: those belong to the character's own context, not to the stage's."""
+    own = model.geom_matid >= 0
+    model.geom_rgba[own] = model.mat_rgba[model.geom_matid[own]]
+    plain = ~own & np.all(np.isclose(model.geom_rgba, (0.5, 0.5, 0.5, 1)), axis=1)  # MuJoCo's default: nobody chose it
+    model.geom_rgba[plain & (model.geom_bodyid > 0)] = _BLUE
+    model.geom_matid[:] = -1
+
+
+class SceneRenderer:
+    """Draws a character on an endless floor, seen by a camera that follows it, with the reference as a translucent ghost.
+
+    Any MuJoCo model works; one with a free root is followed. The model is copied and never changed. Its horizontal plane is
+    replaced by the stage's floor at the same height, other fixed shapes (boxes, height fields) are drawn as they are. Textures of
+    the model are not drawn, the colours of its materials are. Call it from the thread that made it.
+
+    Args:
+        model: the character: a compiled model, a spec, an MJCF path, or MJCF text.
+        width, height: size of the picture, pixels.
+        ghost: whether `render` may be given a second pose, drawn as a ghost.
+        ghost_offset: displacement of the ghost, (3,), m: (0, 0, 0) draws it over the character, (0, 1.2, 0) beside it.
+        ghost_color: red, green, blue, opacity of the ghost, each 0 to 1.
+        azimuth: horizontal direction the camera looks in, degrees: 90 looks along +y, and a character that walks along +x is seen
+            from its right side; 180 looks along -x, into its face.
+        elevation: vertical direction the camera looks in, degrees: -90 looks straight down.
+        distance: distance of the camera, m; by default such that the whole character is seen, with room to jump.
+        fps: pictures per second of motion, for the camera's smoothing.
+
+    Raises:
+        RenderingError: no OpenGL here; the text says what to install.
+        SettingError: a model that cannot be read, or a size or rate that is not positive.
+    """
+
+    # The camera follows the root's horizontal position by a low-pass of this time constant (s), never more than `_LAG` character
+    # heights behind. A root that moves `_JUMP` heights in one frame did not walk there: a new episode.
+    _SMOOTHING, _LAG, _JUMP = 0.35, 0.3, 0.6
+
+    def __init__(
+        self,
+        model: mujoco.MjModel | mujoco.MjSpec | str | Path,
+        width: int = 640,
+        height: int = 480,
+        ghost: bool = False,
+        *,
+        ghost_offset: ArrayLike = (0.0, 0.0, 0.0),
+        ghost_color: ArrayLike = (1.0, 0.55, 0.12, 0.40),
+        azimuth: float = 125.0,
+        elevation: float = -10.0,
+        distance: float | None = None,
+        fps: float = 30.0,
+    ) -> None:
+        self._gl: Any = None
+        self._context: mujoco.MjrContext | None = None
+        if not (int(width) == width > 0 and int(height) == height > 0 and fps > 0):
+            raise SettingError(f"width, height and fps must be positive whole pixels and Hz, got {width}, {height} and {fps}")
+        self.width, self.height = int(width), int(height)
+        self._thread = threading.get_ident()
+
+        self._model = _load(model)
+        _paint(self._model)
+        self._data = mujoco.MjData(self._model)
+        mujoco.mj_kinematics(self._model, self._data)
+        free = np.flatnonzero(self._model.jnt_type == mujoco.mjtJoint.mjJNT_FREE)
+        self._root = int(self._model.jnt_bodyid[free[0]]) if free.size else min(1, self._model.nbody - 1)
+        self._root_address = int(self._model.jnt_qposadr[free[0]]) if free.size else None
+        floor = self._replace_floor()
+        self._size = self._character_size()
+        self._eyes = _eyes(self._model, self._data, self._root)
+
+        self._ghost: mujoco.MjModel | None = None
+        self._offset = np.asarray(ghost_offset, dtype=float).reshape(3)
+        if ghost:
+            self._ghost = self._ghost_model(np.asarray(ghost_color, dtype=float).reshape(4))
+            self._ghost_data = mujoco.MjData(self._ghost)
+
+        beside = float(np.linalg.norm(self._offset)) if ghost else 0.0
+        self._camera = mujoco.MjvCamera()
+        self._camera.azimuth, self._camera.elevation = float(azimuth), float(elevation)
+        fit = (0.9 * self._size + 0.4 * beside) / np.tan(np.radians(_FOVY) / 2)
+        self._camera.distance = float(fit * max(1.0, 0.8 * self.height / self.width)) if distance is None else float(distance)
+        self._camera.lookat[2] = floor + 0.52 * self._size
+        self._follow = 1.0 - np.exp(-1.0 / (fps * self._SMOOTHING))
+        self._target: NDArray[np.float64] | None = None
+
+        self._option = mujoco.MjvOption()
+        self._option.sitegroup[:] = 0
+        self._option.tendongroup[:] = 0
+        self._stage = _stage_model(self._model, floor, self._size, self.width, self.height)
+        self._stage_data = mujoco.MjData(self._stage)
+        mujoco.mj_forward(self._stage, self._stage_data)
+        self._scene = mujoco.MjvScene(self._stage, maxgeom=2 * self._model.ngeom + 16)
+        self._scene.flags[mujoco.mjtRndFlag.mjRND_HAZE] = 1
+        self._scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0  # a second drawing of the whole scene
+        self._viewport = mujoco.MjrRect(0, 0, self.width, self.height)
+        self._open()
+
+    def _open(self) -> None:
+        self._gl = _make_gl_context(self.width, self.height)
+        try:
+            self._context = mujoco.MjrContext(self._stage, mujoco.mjtFontScale.mjFONTSCALE_100.value)
+            mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._context)
+            for index in range(self._model.nmesh):
+                mujoco.mjr_uploadMesh(self._model, self._context, index)
+            for index in range(self._model.nhfield):
+                mujoco.mjr_uploadHField(self._model, self._context, index)
+        except mujoco.FatalError as error:
+            self.close()
+            raise RenderingError(f"OpenGL through {opengl_backend() or 'MuJoCo'} cannot draw: {error}; {_MISSING}") from error
+
+    def _replace_floor(self) -> float:
+        """Hides the model's horizontal planes; their height, or 0 m."""
+        fixed_plane = (self._model.geom_type == mujoco.mjtGeom.mjGEOM_PLANE) & (self._model.body_weldid[self._model.geom_bodyid] == 0)
+        floors = np.flatnonzero(fixed_plane & (self._data.geom_xmat[:, 8] > 0.999))
+        self._model.geom_rgba[floors, 3] = 0.0
+        return float(self._data.geom_xpos[floors, 2].max()) if floors.size else 0.0
+
+    def _character_size(self) -> float:
+        """Height of the character in its rest pose, m."""
+        tree = self._model.body_rootid[self._model.geom_bodyid] == self._model.body_rootid[self._root]
+        geoms = np.flatnonzero(tree & (self._model.geom_type != mujoco.mjtGeom.mjGEOM_PLANE) & (self._model.geom_bodyid > 0))
+        if not geoms.size:
+            return 1.0
+        center, half = self._model.geom_aabb[geoms, :3], self._model.geom_aabb[geoms, 3:]
+        up = self._data.geom_xmat[geoms].reshape(-1, 3, 3)[:, 2]  # world z in each geom's own axes
+        middle = self._data.geom_xpos[geoms, 2] + (up * center).sum(axis=1)
+        reach = (np.abs(up) * half).sum(axis=1)
+        return max(float((middle + reach).max() - (middle - reach).min()), 1e-2)
+
+    def _ghost_model(self, color: NDArray[np.float64]) -> mujoco.MjModel:
+        ghost = copy.copy(self._model)
+        moves = ghost.body_weldid[ghost.geom_bodyid] != 0
+        ghost.geom_rgba[:] = color
+        ghost.geom_rgba[~moves, 3] = 0.0
+        ghost.geom_castshadow[:] = 0
+        # A little larger: where the character follows its reference perfectly, equal surfaces would flicker.
+        ghost.geom_size[:] += 0.004 * self._size * (ghost.geom_size > 0)
+        if self._root_address is None:
+            ghost.body_pos[self._root] += self._offset
+        return ghost
+
+    def render(self, qpos: ArrayLike, ghost_qpos: ArrayLike | None = None) -> NDArray[np.uint8]:
+        """One picture.
+
+        Args:
+            qpos: pose of the character, (nq,), as in `MjData.qpos`: m, rad, unit quaternions wxyz.
+            ghost_qpos: pose of the ghost, (nq,), or None for a picture without it.
+
+        Returns:
+            Red, green, blue, (height, width, 3), uint8, row 0 on top.
+
+        Raises:
+            SettingError: a pose of another shape or not finite, or a ghost that was not announced.
+            RenderingError: closed, or called from another thread than the one that made it.
+        """
+        if self._context is None or self._gl is None:
+            raise RenderingError("this renderer is closed; make a new one")
+        if threading.get_ident() != self._thread:
+            raise RenderingError("a renderer draws only in the thread that made it; make one in each thread")
+        if ghost_qpos is not None and self._ghost is None:
+            raise SettingError("a ghost's pose for a renderer without one; make it with SceneRenderer(..., ghost=True)")
+        self._data.qpos[:] = self._pose("qpos", qpos)
+        mujoco.mj_kinematics(self._model, self._data)
+        self._follow_root()
+
+        mujoco.mjv_updateScene(
+            self._stage, self._stage_data, self._option, None, self._camera, mujoco.mjtCatBit.mjCAT_ALL.value, self._scene
+        )
+        for light in self._scene.lights[: self._scene.nlight]:
+            if not light.headlight:  # the sun comes along, and its shadow map with it
+                light.dir[:] = _SUN / np.linalg.norm(_SUN)
+                light.pos[:] = self._camera.lookat - 2.0 * self._size * light.dir
+        self._add(self._model, self._data, _DARK)
+        if ghost_qpos is not None and self._ghost is not None:
+            self._ghost_data.qpos[:] = self._pose("ghost_qpos", ghost_qpos)
+            if self._root_address is not None:
+                self._ghost_data.qpos[self._root_address : self._root_address + 3] += self._offset
+            mujoco.mj_kinematics(self._ghost, self._ghost_data)
+            self._add(self._ghost, self._ghost_data, None)
+
+        self._gl.make_current()  # another renderer may have been at work since
+        mujoco.mjr_render(self._viewport, self._scene, self._context)
+        picture = np.empty((self.height, self.width, 3), dtype=np.uint8)
+        mujoco.mjr_readPixels(picture, None, self._viewport, self._context)
+        return picture[::-1].copy()  # OpenGL's first row is the lowest
+
+    def _pose(self, name: str, qpos: ArrayLike) -> NDArray[np.float64]:
+        pose = np.asarray(qpos, dtype=float)
+        if pose.shape != (self._model.nq,):
+            raise SettingError(f"{name} must have shape ({self._model.nq},), got {pose.shape}")
+        if not np.isfinite(pose).all():
+            raise SettingError(f"{name} is not finite at index {int(np.flatnonzero(~np.isfinite(pose))[0])}")
+        return pose
+
+    def _follow_root(self) -> None:
+        position = self._data.xpos[self._root, :2].copy()
+        previous, self._target = self._target, position
+        view = self._camera.lookat[:2]
+        middle = position + (0.5 * self._offset[:2] if self._ghost is not None else 0.0)
+        if previous is None or np.linalg.norm(position - previous) > self._JUMP * self._size:
+            view[:] = middle
+            return
+        view += self._follow * (middle - view)
+        behind = middle - view
+        lag = float(np.linalg.norm(behind))
+        if lag > self._LAG * self._size:
+            view += behind * (1.0 - self._LAG * self._size / lag)
+
+    def _add(self, model: mujoco.MjModel, data: mujoco.MjData, eye_color: tuple[float, ...] | None) -> None:
+        first = self._scene.ngeom
+        shapes = mujoco.mjtCatBit.mjCAT_STATIC.value | mujoco.mjtCatBit.mjCAT_DYNAMIC.value
+        mujoco.mjv_addGeoms(model, data, self._option, mujoco.MjvPerturb(), shapes, self._scene)
+        for geom in self._scene.geoms[first : self._scene.ngeom]:
+            geom.specular = 0.25
+        if eye_color is None:
+            return
+        for body, position, rotation, size in self._eyes:
+            if self._scene.ngeom == self._scene.maxgeom:
+                return
+            world = data.xmat[body].reshape(3, 3)
+            geom = self._scene.geoms[self._scene.ngeom]
+            mujoco.mjv_initGeom(
+                geom,
+                mujoco.mjtGeom.mjGEOM_ELLIPSOID.value,
+                size,
+                data.xpos[body] + world @ position,
+                (world @ rotation).ravel(),
+                np.asarray(eye_color, dtype=np.float32),
+            )
+            self._scene.ngeom += 1
+
+    def close(self) -> None:
+        """Frees the OpenGL context; a second call does nothing."""
+        gl, context, self._gl, self._context = self._gl, self._context, None, None
+        if gl is None:
+            return
+        if context is not None:
+            with gl.as_current():
+                context.free()
+        gl.free()
+
+    def __enter__(self) -> SceneRenderer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if not sys.is_finalizing():  # then the driver may be gone already, and the system frees everything
+            self.close()
+
+
+def _eyes(model: mujoco.MjModel, data: mujoco.MjData, root: int) -> list[tuple[int, NDArray, NDArray, NDArray]]:
+    """A pair of eyes for a round head, so that a picture shows where the character looks: body, position, rotation, half sizes."""
+    return []
