@@ -1,0 +1,11 @@
+"""The body and its movement: clips, file formats, characters.
+
+    from mprl.motion import MotionClip, MotionLibrary, load
+"""
+
+from mprl.motion.characters.humanoid import HUMANOID
+from mprl.motion.clip import MotionClip, Provenance, Skeleton
+from mprl.motion.library import MotionLibrary, Reference
+from mprl.motion.load import load, motions
+
+__all__ = ["HUMANOID", "MotionClip", "MotionLibrary", "Provenance", "Reference", "Skeleton", "load", "motions"]

@@ -1,0 +1,106 @@
+"""A body made physical: an MJCF model together with what imitation needs to know about its joints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import mujoco
+import numpy as np
+import torch
+from torch import Tensor
+
+from mprl.motion import rotations as rot
+from mprl.motion.clip import MotionClip, Skeleton
+
+
+@dataclass(frozen=True)
+class Character:
+    """A character with a free root whose other joints are ball joints and hinges, at most one a body.
+
+    Attributes:
+        name: short name.
+        xml: path of its MJCF. Body names are joint names of its motion clips; every joint but the root is named as its body.
+        feet, hands, head: bodies by their role.
+        joint_weights: weight of each joint in the pose and velocity errors, unnormalised, root included, by name.
+    """
+
+    name: str
+    xml: Path
+    feet: tuple[str, ...]
+    hands: tuple[str, ...]
+    head: str
+    joint_weights: dict[str, float]
+
+    def spec(self) -> mujoco.MjSpec:
+        """A fresh, editable copy of the model."""
+        return mujoco.MjSpec.from_file(str(self.xml))
+
+    @cached_property
+    def model(self) -> mujoco.MjModel:
+        """The compiled model, as it is in the file."""
+        return self.spec().compile()
+
+    @cached_property
+    def body_names(self) -> tuple[str, ...]:
+        """Names of the bodies but the world, in MuJoCo's order."""
+        return tuple(self.model.body(i).name for i in range(1, self.model.nbody))
+
+    @cached_property
+    def skeleton(self) -> Skeleton:
+        """The character's bodies as a skeleton; the rest pose is the model's (all frames aligned with the world)."""
+        parents = tuple(int(p) - 1 for p in self.model.body_parentid[1:])
+        offsets = self.model.body_pos[1:].copy()
+        offsets[0] = 0.0
+        return Skeleton(self.body_names, parents, offsets)
+
+    @cached_property
+    def ball_joints(self) -> tuple[str, ...]:
+        """Names of the ball joints, in the order of qpos."""
+        return self._joints(mujoco.mjtJoint.mjJNT_BALL)
+
+    @cached_property
+    def hinge_joints(self) -> tuple[str, ...]:
+        """Names of the hinges, in the order of qpos."""
+        return self._joints(mujoco.mjtJoint.mjJNT_HINGE)
+
+    def _joints(self, kind: mujoco.mjtJoint) -> tuple[str, ...]:
+        return tuple(self.model.joint(i).name for i in range(self.model.njnt) if self.model.jnt_type[i] == kind)
+
+    @cached_property
+    def ball_qpos(self) -> np.ndarray:
+        """Where the root's and the ball joints' quaternions lie in qpos, (1 + balls, 4)."""
+        starts = [3, *(int(self.model.joint(name).qposadr[0]) for name in self.ball_joints)]
+        return np.array(starts)[:, None] + np.arange(4)
+
+    @cached_property
+    def hinge_qpos(self) -> np.ndarray:
+        """Where the hinges' angles lie in qpos, (hinges,)."""
+        return np.array([int(self.model.joint(name).qposadr[0]) for name in self.hinge_joints], dtype=int)
+
+    def to_qpos(self, clip: MotionClip) -> Tensor:
+        """The clip as MuJoCo positions, (T, nq) float64: root position, root quaternion, joints."""
+        rotations = torch.as_tensor(clip.rotations.copy())
+        qpos = torch.zeros(clip.num_frames, self.model.nq, dtype=torch.float64)
+        qpos[:, :3] = torch.as_tensor(clip.root_position.copy())
+        for name, where in zip((self.body_names[0], *self.ball_joints), self.ball_qpos, strict=True):
+            qpos[:, where] = rot.continuous(rotations[:, clip.skeleton.names.index(name)])
+        for name, where in zip(self.hinge_joints, self.hinge_qpos, strict=True):
+            axis = torch.as_tensor(self.model.joint(name).axis.copy())
+            qpos[:, where] = rot.hinge_angle(rotations[:, clip.skeleton.names.index(name)], axis)
+        return qpos
+
+    def to_control(self, qpos: Tensor) -> Tensor:
+        """Positions as targets of the actuators, (..., nq) -> (..., nu): rotation vectors of ball joints, angles of hinges."""
+        targets = qpos.new_zeros(*qpos.shape[:-1], self.model.nu)
+        vectors = rot.to_rotation_vector(qpos[..., torch.as_tensor(self.ball_qpos[1:])])
+        for actuator in range(self.model.nu):
+            joint = int(self.model.actuator_trnid[actuator, 0])
+            name = self.model.joint(joint).name
+            if name in self.ball_joints:
+                gear = torch.as_tensor(self.model.actuator_gear[actuator, :3], dtype=qpos.dtype)
+                targets[..., actuator] = vectors[..., self.ball_joints.index(name), :] @ gear
+            else:
+                targets[..., actuator] = qpos[..., int(self.model.jnt_qposadr[joint])]
+        return targets

@@ -1,0 +1,33 @@
+"""Opening a motion file: what every reader says when there is none, or when it is something else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mprl.errors import MotionFormatError
+
+MAX_BYTES = 512 * 2**20
+
+
+def check(path: Path) -> None:
+    """Raise a one-line MotionFormatError unless `path` is a file of a size that a motion can have."""
+    if not path.exists():
+        raise MotionFormatError(f"{path}: no such file")
+    if not path.is_file():
+        raise MotionFormatError(f"{path}: expected a file, found a folder")
+    size = path.stat().st_size
+    if size == 0:
+        raise MotionFormatError(f"{path}: the file is empty")
+    if size > MAX_BYTES:
+        raise MotionFormatError(f"{path}: expected at most {MAX_BYTES // 2**20} MiB, found {size // 2**20} MiB")
+
+
+def read_text(path: Path) -> str:
+    """The file's text; a binary file (a pickle, say) is refused."""
+    check(path)
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise MotionFormatError(f"{path}, byte {error.start}: expected text, found binary data") from None
+    except OSError as error:
+        raise MotionFormatError(f"{path}: cannot be read: {error.strerror}") from None

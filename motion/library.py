@@ -1,0 +1,209 @@
+"""Many clips as flat tensors on one device, sampled for thousands of worlds at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+import torch
+from mujoco.batch import Batch
+from scipy.signal import butter, sosfiltfilt
+from torch import Tensor
+
+from mprl.errors import SettingError
+from mprl.motion import kinematics
+from mprl.motion import rotations as rot
+from mprl.motion.characters.character import Character
+from mprl.motion.clip import MotionClip
+from mprl.motion.contacts import label_contacts, lift_out_of_floor
+
+# Clips are laid out at this rate or their own, whichever is higher. Between neighbouring rows linear interpolation and slerp then
+# differ by less than float32 resolves, so sampling is two gathers and one blend.
+GRID_RATE = 120.0
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the character should be doing, for W worlds, in the world's frame (velocities in MuJoCo's conventions).
+
+    Attributes:
+        qpos: (W, nq). qvel: (W, nv); root linear in the world, angular velocities in the moving body.
+        control: the pose as actuator targets, (W, nu): rotation vectors and angles, rad.
+        body_position: (W, B, 3) m. com_velocity: of the centre of mass, (W, 3) m/s. com: (W, 3) m.
+        contacts: how much each foot bears on the floor, (W, feet) in [0, 1].
+    """
+
+    qpos: Tensor
+    qvel: Tensor
+    control: Tensor
+    body_position: Tensor
+    com: Tensor
+    com_velocity: Tensor
+    contacts: Tensor
+
+
+class MotionLibrary:
+    """Clips of one character, laid out for O(1) batched sampling.
+
+    Args:
+        clips: at least one, with the character's joints.
+        character: whose motion it is.
+        device, dtype: of the tensors.
+        velocity_cutoff: velocities are finite differences low-passed at this many Hz (second-order Butterworth, forward and
+            backward), as in DeepMimic's release, whose default is 6; None leaves them alone.
+        correct_floor: raise clips where they sink into the floor (`contacts.lift_out_of_floor`).
+
+    Attributes:
+        clips: the clips as they are laid out (raised and labelled).
+        durations: (C,) s. cyclic: (C,) bool. displacement: root displacement of a cycle, (C, 3) m.
+    """
+
+    def __init__(
+        self,
+        clips: Sequence[MotionClip],
+        character: Character,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        velocity_cutoff: float | None = 6.0,
+        correct_floor: bool = True,
+    ) -> None:
+        if not clips:
+            raise SettingError("a motion library needs at least one clip")
+        for clip in clips:
+            if clip.skeleton.names != character.body_names:
+                raise SettingError(f"{clip.name}: its joints are not those of the character '{character.name}'; retarget it first")
+        if correct_floor:
+            clips = [lift_out_of_floor(clip, character) for clip in clips]
+        self.character = character
+        self.clips = [clip if clip.contacts is not None else label_contacts(clip, character) for clip in clips]
+        tables = [_lay_out(clip, character, velocity_cutoff) for clip in self.clips]
+        as_tensor = dict(device=device, dtype=dtype)
+        self._rows = torch.cat(tables).to(**as_tensor)
+        counts = torch.tensor([len(t) for t in tables])
+        self._first = (counts.cumsum(0) - counts).to(device)
+        self._steps = (counts - 1).to(**as_tensor)
+        self.durations = torch.tensor([clip.duration for clip in self.clips], **as_tensor)
+        self.cyclic = torch.tensor([clip.loop == "wrap" for clip in self.clips], device=device)
+        self.displacement = torch.tensor(np.stack([clip.cycle_displacement for clip in self.clips]), **as_tensor)
+        model = character.model
+        self._sizes = (model.nq, model.nv, model.nu, 3 * (model.nbody - 1), 3, 3, len(character.feet))
+        self._target_rows = torch.cat((self._rows[:, :7], self._rows[:, model.nq + model.nv :][:, : model.nu]), dim=1).contiguous()
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def phase(self, clip_ids: Tensor, times: Tensor) -> Tensor:
+        """How far through its clip each world is, (...) in [0, 1); a clip that does not loop stays at its end, 1."""
+        progress = times / self.durations[clip_ids]
+        return torch.where(self.cyclic[clip_ids], progress - progress.floor(), progress.clamp(0.0, 1.0))
+
+    def cycle(self, clip_ids: Tensor, times: Tensor) -> Tensor:
+        """How many cycles are completed, (...) int64; 0 for clips that do not loop."""
+        return torch.where(self.cyclic[clip_ids], (times / self.durations[clip_ids]).floor(), 0.0).long()
+
+    def sample(self, clip_ids: Tensor, times: Tensor) -> Reference:
+        """The reference of each world: clip ids (W,) int64 and times (W,) s -> W rows."""
+        row, displacement = self._blend(self._rows, clip_ids, times)
+        qpos, qvel, control, body, com, com_velocity, contacts = row.split(self._sizes, dim=-1)
+        root, head = _normalised_root(qpos, displacement, self.character)
+        body = body.unflatten(-1, (-1, 3)) + displacement.unsqueeze(-2)
+        return Reference(torch.cat((root, head), dim=-1), qvel, control, body, com + displacement, com_velocity, contacts)
+
+    def sample_targets(self, clip_ids: Tensor, times: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Only what target-frame observations need: root position (..., 3), root quaternion (..., 4), control (..., nu)."""
+        row, displacement = self._blend(self._target_rows, clip_ids, times)
+        quaternion = torch.nn.functional.normalize(row[..., 3:7], dim=-1)
+        return row[..., :3] + displacement, quaternion, row[..., 7:]
+
+    def _blend(self, rows: Tensor, clip_ids: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
+        progress = times / self.durations[clip_ids]
+        cycles = torch.where(self.cyclic[clip_ids], progress.floor(), 0.0)
+        steps = self._steps[clip_ids]
+        at = (progress - cycles).clamp(0.0, 1.0) * steps
+        before = at.floor().clamp(max=steps - 1)
+        index = self._first[clip_ids] + before.long()
+        blended = torch.lerp(rows[index], rows[index + 1], (at - before).unsqueeze(-1))
+        return blended, cycles.unsqueeze(-1) * self.displacement[clip_ids]
+
+
+def _normalised_root(qpos: Tensor, displacement: Tensor, character: Character) -> tuple[Tensor, Tensor]:
+    """Blended qpos with unit quaternions, as (root position, the rest)."""
+    where = torch.as_tensor(character.ball_qpos, device=qpos.device)
+    quaternions = torch.nn.functional.normalize(qpos[..., where], dim=-1)
+    qpos = qpos.clone()
+    qpos[..., where.flatten()] = quaternions.flatten(-2)
+    return qpos[..., :3] + displacement, qpos[..., 3:]
+
+
+def _lay_out(clip: MotionClip, character: Character, velocity_cutoff: float | None) -> Tensor:
+    """One clip as evenly spaced rows, (N + 1, F) float64: first and last row are its first and last frame."""
+    steps = max(clip.num_frames - 1, round(clip.duration * GRID_RATE))
+    at = torch.linspace(0.0, clip.num_frames - 1, steps + 1, dtype=torch.float64)
+    before = at.floor().clamp(max=clip.num_frames - 2).long()
+    blend = at - before
+    root, rotations = torch.as_tensor(clip.root_position.copy()), torch.as_tensor(clip.rotations.copy())
+    fine_root = torch.lerp(root[before], root[before + 1], blend.unsqueeze(-1))
+    fine_rotations = rot.slerp(rotations[before], rotations[before + 1], blend.unsqueeze(-1))
+    qpos = character.to_qpos(MotionClip(clip.name, clip.skeleton, GRID_RATE, fine_root.numpy(), fine_rotations.numpy()))
+    velocity = frame_velocities(clip, character, velocity_cutoff)
+    qvel = torch.lerp(velocity[before], velocity[before + 1], blend.unsqueeze(-1))
+    body, com, com_velocity = _body_motion(character.model, qpos.numpy(), qvel.numpy())
+    contacts = torch.as_tensor(clip.contacts, dtype=torch.float64)
+    contacts = torch.lerp(contacts[before], contacts[before + 1], blend.unsqueeze(-1))
+    return torch.cat((qpos, qvel, character.to_control(qpos), body.flatten(1), com, com_velocity, contacts), dim=1)
+
+
+def frame_velocities(clip: MotionClip, character: Character, cutoff: float | None = 6.0) -> Tensor:
+    """MuJoCo velocities at each frame, (T, nv) float64: central differences, low-passed at `cutoff` Hz."""
+    model = character.model
+    qpos = character.to_qpos(clip)
+    closed = clip.loop == "wrap" and _closes(qpos, character)
+    velocity = qpos.new_zeros(clip.num_frames, model.nv)
+    velocity[:, :3] = kinematics.linear_velocity(qpos[:, :3], clip.frame_rate, closed)
+    starts = [3, *(int(model.joint(name).dofadr[0]) for name in character.ball_joints)]
+    for where, start in zip(character.ball_qpos, starts, strict=True):
+        velocity[:, start : start + 3] = kinematics.angular_velocity(qpos[:, where], clip.frame_rate, closed)
+    for name, where in zip(character.hinge_joints, character.hinge_qpos, strict=True):
+        dof = int(model.joint(name).dofadr[0])
+        velocity[:, dof] = kinematics.linear_velocity(qpos[:, where], clip.frame_rate, closed)
+    if cutoff is None or cutoff >= 0.5 * clip.frame_rate:
+        return velocity
+    low_pass = butter(2, cutoff, fs=clip.frame_rate, output="sos")
+    values = velocity.numpy()
+    if closed:  # a cycle is filtered as the endless motion that it is
+        tiled = np.concatenate([values[:-1]] * 3)
+        period = len(values) - 1
+        values = np.append(sosfiltfilt(low_pass, tiled, axis=0)[period : 2 * period], np.zeros((1, model.nv)), axis=0)
+        values[-1] = values[0]
+    else:
+        values = sosfiltfilt(low_pass, values, axis=0, padlen=min(9, len(values) - 1))
+    return torch.as_tensor(values.copy())
+
+
+def _closes(qpos: Tensor, character: Character, tolerance: float = 0.02) -> bool:
+    """Whether a cycle's last pose is its first one, to `tolerance` rad. Recorded cycles often jump at the seam."""
+    where = torch.as_tensor(character.ball_qpos)
+    gap = rot.angle(qpos[0, where], qpos[-1, where]).max()
+    hinges = torch.as_tensor(character.hinge_qpos)
+    if len(hinges):
+        gap = torch.maximum(gap, (qpos[0, hinges] - qpos[-1, hinges]).abs().max())
+    return bool(gap < tolerance)
+
+
+def _body_motion(model: mujoco.MjModel, qpos: np.ndarray, qvel: np.ndarray, chunk: int = 2048) -> tuple[Tensor, Tensor, Tensor]:
+    """Body positions (N, B, 3), centre of mass (N, 3) and its velocity (N, 3), computed by MuJoCo itself."""
+    mass = model.body_mass[1:, None] / model.body_mass[1:].sum()
+    parts = []
+    for start in range(0, len(qpos), chunk):
+        rows = slice(start, start + chunk)
+        batch = Batch(model, len(qpos[rows]))
+        batch.bind("qpos")[:], batch.bind("qvel")[:] = qpos[rows], qvel[rows]
+        position, inertial, com, cvel = (batch.bind(name) for name in ("xpos", "xipos", "subtree_com", "cvel"))
+        batch.forward(stage=int(mujoco.mjtStage.mjSTAGE_VEL))
+        # cvel is (angular, linear) at the tree's centre of mass
+        arm = inertial[:, 1:] - com[:, 1:2]
+        velocity = ((cvel[:, 1:, 3:] + np.cross(cvel[:, 1:, :3], arm)) * mass).sum(axis=1)
+        parts.append((position[:, 1:].copy(), com[:, 1].copy(), velocity))
+    return tuple(torch.as_tensor(np.concatenate(column)) for column in zip(*parts, strict=True))  # type: ignore[return-value]
