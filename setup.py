@@ -56,6 +56,6 @@ def find_packages(root: Path = ROOT) -> tuple[list[str], dict[str, list[str]]]:
 
 if __name__ == "__main__":
     # setuptools copies what a former build left here into the new wheel, deleted modules too.
-    shutil.rmtree(ROOT / "build", ignore_errors=True)
+    shutil.rmtree(ROOT / "build" / "lib", ignore_errors=True)
     packages, package_data = find_packages()
     setup(packages=packages, package_dir=PACKAGE_DIR, package_data=package_data, include_package_data=False)

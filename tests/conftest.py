@@ -1,0 +1,61 @@
+"""What all tests share: how many threads they use, and where the real motion capture is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+# Before torch and numpy start their thread pools: the tests' tensors are small, and threads only get in each other's way.
+for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_variable, "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import hypothesis  # noqa: E402
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+torch.set_num_threads(1)
+
+# A busy machine is no failure. Failing examples are the same everywhere when CI is set, so that a red run can be repeated.
+hypothesis.settings.register_profile("mprl", deadline=None, derandomize=bool(os.environ.get("CI")))
+hypothesis.settings.load_profile("mprl")
+
+ROOT = Path(__file__).resolve().parent.parent
+MOCAP = Path(os.environ.get("MPRL_MOCAP") or ROOT.parent / "shared" / "motions" / "deepmimic")
+NO_MOCAP = f"no real motion capture in {MOCAP}: set MPRL_MOCAP to a folder with DeepMimic's humanoid3d_*.txt"
+
+
+def has_mocap() -> bool:
+    return any(MOCAP.glob("humanoid3d_*.txt"))
+
+
+def pytest_report_header() -> str:
+    return f"motion capture: {MOCAP}" if has_mocap() else f"motion capture: none, tests that need it are skipped ({NO_MOCAP})"
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository's root folder."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def mocap_folder() -> Path:
+    """The folder with real motion capture in DeepMimic's format; the test is skipped where there is none."""
+    if not has_mocap():
+        pytest.skip(NO_MOCAP)
+    return MOCAP
+
+
+@pytest.fixture(scope="session")
+def mocap(mocap_folder: Path) -> Callable[[str], Path]:
+    """`mocap("walk")` is the path of `humanoid3d_walk.txt`."""
+
+    def path(name: str) -> Path:
+        file = mocap_folder / f"humanoid3d_{name}.txt"
+        if not file.is_file():
+            pytest.skip(f"no {file.name} in {mocap_folder}")
+        return file
+
+    return path
