@@ -13,7 +13,8 @@ TORCH       ?= torch==2.13.0
 TORCH_INDEX ?=
 
 BIN  := $(VENV)/bin
-PIP  := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# Twice quiet: errors alone. Package indexes that lack a package are not worth a line each.
+PIP  := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
 MADE = pyproject.toml setup.py
 CODE = mprl motion envs agents scripts tests .ci
 
@@ -61,11 +62,11 @@ $(VENV)/.torch:
 	@touch $@
 
 $(VENV)/.installed: $(VENV)/.torch $(MADE)
-	@echo "installing mprl into $(VENV)"
+	@echo "installing mprl into $(VENV); the first time takes some minutes"
 	@$(PIP) install -e .
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.torch $(MADE)
-	@echo "installing mprl and the developers' tools into $(VENV)"
+	@echo "installing mprl and the developers' tools into $(VENV); the first time takes some minutes"
 	@$(PIP) install -e '.[dev]'
 	@touch $@ $(VENV)/.installed
