@@ -3,8 +3,8 @@
     with SceneRenderer(model, ghost=True) as renderer:
         write_video("walk.mp4", (renderer.render(qpos, reference) for qpos, reference in poses), fps=30)
 
-The simulated model stays lean: it needs no textures, lights or cameras. They live in a *stage*, a model of its own (floor, sky, sun)
-whose OpenGL context draws everything, and the character's shapes are added to the stage's scene from their own model and pose.
+The simulated model stays lean: it needs no textures, lights or cameras. They live in a *stage*, a model of its own (floor, sky,
+sun) whose OpenGL context draws everything, and the character's shapes are added to the stage's scene from their own model and pose.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -109,15 +110,22 @@ def _make_gl_context(width: int, height: int) -> Any:
         context = type(kind.__name__, (kind,), {"__del__": lambda self: None})(width, height)
         context.make_current()
     except Exception as error:  # each back end and driver has its own kinds of failure
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise RenderingError(f"no OpenGL context through {backend or 'MuJoCo'}: {reason}; {_MISSING}") from error
+        raise _no_context(error) from error
     return context
+
+
+def _no_context(error: Exception) -> RenderingError:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    wish = os.environ.get("MUJOCO_GL", "")
+    advice = f"unset MUJOCO_GL={wish} to have one chosen that works" if wish else _MISSING
+    return RenderingError(f"no OpenGL context through {opengl_backend() or 'MuJoCo'}: {reason}; {advice}")
 
 
 # ------------------------------------------------------------------------------------------------------------------------- stage
 
 _BLUE = (0.29, 0.47, 0.78, 1.0)
-_DARK = (0.10, 0.12, 0.17, 1.0)
+_TRIM = np.array([0.13, 0.16, 0.24, 1.0], dtype=np.float32)  # links and visor
+_GHOST_THICKNESS = 0.9  # where the character follows its reference closely it covers it, instead of flickering with it
 _SUN = np.array([0.30, 0.45, -0.84])  # direction of the light, from behind and above the camera's shoulder
 
 _STAGE = """
@@ -125,9 +133,9 @@ _STAGE = """
   <statistic center="0 0 {middle}" extent="{extent}"/>
   <visual>
     <global offwidth="{width}" offheight="{height}" fovy="{fovy}"/>
-    <quality shadowsize="{shadow}" offsamples="{samples}" numslices="24" numstacks="12" numquads="1"/>
+    <quality shadowsize="{shadow}" offsamples="{samples}" numslices="18" numstacks="9" numquads="1"/>
     <headlight ambient="0.42 0.43 0.46" diffuse="0.22 0.22 0.22" specular="0 0 0"/>
-    <map znear="0.05" zfar="40" shadowclip="1.1" shadowscale="0.7" haze="0.45"/>
+    <map znear="0.05" zfar="14" shadowclip="1.1" shadowscale="0.7" haze="0.45"/>
     <rgba haze="0.80 0.86 0.92 1"/>
   </visual>
   <asset>
@@ -138,7 +146,7 @@ _STAGE = """
   </asset>
   <worldbody>
     <light name="sun" type="directional" pos="0 0 4" dir="0 0 -1" diffuse="0.62 0.60 0.56" specular="0.22 0.22 0.22"/>
-    <geom name="floor" type="plane" size="0 0 0.05" pos="0 0 {floor}" material="grid"/>
+    <geom name="floor" type="plane" size="0 0 0.05" pos="0 0 {floor}" material="grid" castshadow="false"/>
   </worldbody>
 </mujoco>
 """
@@ -149,7 +157,7 @@ def _stage_model(character: mujoco.MjModel, floor: float, size: float, width: in
     """Floor, sky and sun, with room in the context for the character's meshes and height fields."""
     spec = mujoco.MjSpec.from_string(
         _STAGE.format(
-            middle=floor + size / 2, extent=1.3 * size, width=width, height=height, fovy=_FOVY, floor=floor, shadow=2048, samples=4
+            middle=floor + size / 2, extent=1.3 * size, width=width, height=height, fovy=_FOVY, floor=floor, shadow=1024, samples=4
         )
     )
     # Only the places: the character's own are loaded into them later (mjr_uploadMesh), which spares us taking its model apart.
@@ -183,6 +191,40 @@ def _paint(model: mujoco.MjModel) -> None:
     plain = ~own & np.all(np.isclose(model.geom_rgba, (0.5, 0.5, 0.5, 1)), axis=1)  # MuJoCo's default: nobody chose it
     model.geom_rgba[plain & (model.geom_bodyid > 0)] = _BLUE
     model.geom_matid[:] = -1
+
+
+@dataclass(frozen=True)
+class _Visor:
+    """A dark band across a round head, so that a picture shows where the character looks."""
+
+    body: int
+    position: NDArray[np.float64]  # (3,), m, in the body's frame
+    rotation: NDArray[np.float64]  # (3, 3), to the body's frame
+    size: NDArray[np.float64]  # (3,), half sizes, m
+
+
+def _visor(model: mujoco.MjModel, data: mujoco.MjData) -> _Visor | None:
+    """For a body called head or neck that ends in a sphere; `data` in the rest pose, in which a character faces +x."""
+    for body in range(model.nbody - 1, 0, -1):
+        if not any(word in model.body(body).name.lower() for word in ("head", "neck")):
+            continue
+        first, count = int(model.body_geomadr[body]), int(model.body_geomnum[body])
+        heads = [geom for geom in range(first, first + count) if model.geom_type[geom] == mujoco.mjtGeom.mjGEOM_SPHERE]
+        if heads:
+            radius = float(model.geom_size[heads[0], 0])
+            to_body = data.xmat[body].reshape(3, 3).T
+            position = model.geom_pos[heads[0]] + to_body @ (radius * np.array([0.52, 0.0, 0.16]))
+            return _Visor(body, position, to_body, radius * np.array([0.56, 0.82, 0.24]))
+    return None
+
+
+def _links(model: mujoco.MjModel, root: int) -> list[tuple[int, int]]:
+    """Pairs of bodies, parent and child, to be joined by a rod; a last body is paired with itself, for a rod to its centre."""
+    tree = [body for body in range(root + 1, model.nbody) if model.body_rootid[body] == model.body_rootid[root]]
+    parents = {int(model.body_parentid[body]) for body in tree}
+    joined = [(int(model.body_parentid[body]), body) for body in tree if np.linalg.norm(model.body_pos[body]) > 1e-3]
+    # The centre of a hand is close to its joint, that of a head is not.
+    return joined + [(body, body) for body in tree if body not in parents and np.linalg.norm(model.body_ipos[body]) > 0.1]
 
 
 class SceneRenderer:
@@ -243,30 +285,35 @@ class SceneRenderer:
         self._root_address = int(self._model.jnt_qposadr[free[0]]) if free.size else None
         floor = self._replace_floor()
         self._size = self._character_size()
-        self._eyes = _eyes(self._model, self._data, self._root)
+        self._links = _links(self._model, self._root)
+        self._link_radius = 0.017 * self._size
+        self._visor = _visor(self._model, self._data)
 
         self._ghost: mujoco.MjModel | None = None
         self._offset = np.asarray(ghost_offset, dtype=float).reshape(3)
         if ghost:
-            self._ghost = self._ghost_model(np.asarray(ghost_color, dtype=float).reshape(4))
+            color = np.asarray(ghost_color, dtype=np.float32).reshape(4)
+            self._ghost = self._ghost_model(color)
             self._ghost_data = mujoco.MjData(self._ghost)
+            self._ghost_trim = color * np.array([0.5, 0.5, 0.5, 1.0], dtype=np.float32)
 
         beside = float(np.linalg.norm(self._offset)) if ghost else 0.0
         self._camera = mujoco.MjvCamera()
         self._camera.azimuth, self._camera.elevation = float(azimuth), float(elevation)
-        fit = (0.9 * self._size + 0.4 * beside) / np.tan(np.radians(_FOVY) / 2)
+        fit = (0.78 * self._size + 0.4 * beside) / np.tan(np.radians(_FOVY) / 2)
         self._camera.distance = float(fit * max(1.0, 0.8 * self.height / self.width)) if distance is None else float(distance)
         self._camera.lookat[2] = floor + 0.52 * self._size
         self._follow = 1.0 - np.exp(-1.0 / (fps * self._SMOOTHING))
         self._target: NDArray[np.float64] | None = None
 
         self._option = mujoco.MjvOption()
+        self._perturbation = mujoco.MjvPerturb()
         self._option.sitegroup[:] = 0
         self._option.tendongroup[:] = 0
         self._stage = _stage_model(self._model, floor, self._size, self.width, self.height)
         self._stage_data = mujoco.MjData(self._stage)
         mujoco.mj_forward(self._stage, self._stage_data)
-        self._scene = mujoco.MjvScene(self._stage, maxgeom=2 * self._model.ngeom + 16)
+        self._scene = mujoco.MjvScene(self._stage, maxgeom=2 * (self._model.ngeom + len(self._links) + 1) + 16)
         self._scene.flags[mujoco.mjtRndFlag.mjRND_HAZE] = 1
         self._scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0  # a second drawing of the whole scene
         self._viewport = mujoco.MjrRect(0, 0, self.width, self.height)
@@ -283,7 +330,7 @@ class SceneRenderer:
                 mujoco.mjr_uploadHField(self._model, self._context, index)
         except mujoco.FatalError as error:
             self.close()
-            raise RenderingError(f"OpenGL through {opengl_backend() or 'MuJoCo'} cannot draw: {error}; {_MISSING}") from error
+            raise _no_context(error) from error
 
     def _replace_floor(self) -> float:
         """Hides the model's horizontal planes; their height, or 0 m."""
@@ -304,14 +351,13 @@ class SceneRenderer:
         reach = (np.abs(up) * half).sum(axis=1)
         return max(float((middle + reach).max() - (middle - reach).min()), 1e-2)
 
-    def _ghost_model(self, color: NDArray[np.float64]) -> mujoco.MjModel:
+    def _ghost_model(self, color: NDArray[np.float32]) -> mujoco.MjModel:
         ghost = copy.copy(self._model)
         moves = ghost.body_weldid[ghost.geom_bodyid] != 0
         ghost.geom_rgba[:] = color
         ghost.geom_rgba[~moves, 3] = 0.0
         ghost.geom_castshadow[:] = 0
-        # A little larger: where the character follows its reference perfectly, equal surfaces would flicker.
-        ghost.geom_size[:] += 0.004 * self._size * (ghost.geom_size > 0)
+        ghost.geom_size[:] *= _GHOST_THICKNESS
         if self._root_address is None:
             ghost.body_pos[self._root] += self._offset
         return ghost
@@ -347,13 +393,13 @@ class SceneRenderer:
             if not light.headlight:  # the sun comes along, and its shadow map with it
                 light.dir[:] = _SUN / np.linalg.norm(_SUN)
                 light.pos[:] = self._camera.lookat - 2.0 * self._size * light.dir
-        self._add(self._model, self._data, _DARK)
+        self._add(self._model, self._data, _TRIM)
         if ghost_qpos is not None and self._ghost is not None:
             self._ghost_data.qpos[:] = self._pose("ghost_qpos", ghost_qpos)
             if self._root_address is not None:
                 self._ghost_data.qpos[self._root_address : self._root_address + 3] += self._offset
             mujoco.mj_kinematics(self._ghost, self._ghost_data)
-            self._add(self._ghost, self._ghost_data, None)
+            self._add(self._ghost, self._ghost_data, self._ghost_trim)
 
         self._gl.make_current()  # another renderer may have been at work since
         mujoco.mjr_render(self._viewport, self._scene, self._context)
@@ -383,28 +429,33 @@ class SceneRenderer:
         if lag > self._LAG * self._size:
             view += behind * (1.0 - self._LAG * self._size / lag)
 
-    def _add(self, model: mujoco.MjModel, data: mujoco.MjData, eye_color: tuple[float, ...] | None) -> None:
+    def _add(self, model: mujoco.MjModel, data: mujoco.MjData, trim: NDArray[np.float32]) -> None:
+        """Adds the model's shapes to the scene, and what makes them legible: links between the bodies, and a visor."""
         first = self._scene.ngeom
         shapes = mujoco.mjtCatBit.mjCAT_STATIC.value | mujoco.mjtCatBit.mjCAT_DYNAMIC.value
-        mujoco.mjv_addGeoms(model, data, self._option, mujoco.MjvPerturb(), shapes, self._scene)
+        mujoco.mjv_addGeoms(model, data, self._option, self._perturbation, shapes, self._scene)
         for geom in self._scene.geoms[first : self._scene.ngeom]:
             geom.specular = 0.25
-        if eye_color is None:
-            return
-        for body, position, rotation, size in self._eyes:
-            if self._scene.ngeom == self._scene.maxgeom:
-                return
-            world = data.xmat[body].reshape(3, 3)
-            geom = self._scene.geoms[self._scene.ngeom]
-            mujoco.mjv_initGeom(
-                geom,
-                mujoco.mjtGeom.mjGEOM_ELLIPSOID.value,
-                size,
-                data.xpos[body] + world @ position,
-                (world @ rotation).ravel(),
-                np.asarray(eye_color, dtype=np.float32),
-            )
-            self._scene.ngeom += 1
+        thickness = 1.0 if trim[3] == 1 else _GHOST_THICKNESS
+        for start, end in self._links:
+            geom = self._extra(mujoco.mjtGeom.mjGEOM_CYLINDER, trim)  # its round ends would double the cost of a picture
+            ends = data.xpos[start], data.xpos[end] if start != end else data.xipos[end]
+            mujoco.mjv_connector(geom, mujoco.mjtGeom.mjGEOM_CYLINDER.value, thickness * self._link_radius, *ends)
+        if self._visor is not None:
+            visor = self._visor
+            geom = self._extra(mujoco.mjtGeom.mjGEOM_ELLIPSOID, trim)
+            world = data.xmat[visor.body].reshape(3, 3)
+            geom.pos[:] = data.xpos[visor.body] + world @ visor.position
+            geom.mat[:] = world @ visor.rotation
+            geom.size[:] = thickness * visor.size
+
+    def _extra(self, kind: mujoco.mjtGeom, color: NDArray[np.float32]) -> mujoco.MjvGeom:
+        geom = self._scene.geoms[self._scene.ngeom]
+        mujoco.mjv_initGeom(geom, kind.value, np.ones(3), np.zeros(3), np.eye(3).ravel(), color)
+        geom.castshadow = int(color[3] == 1)
+        geom.transparent = int(color[3] < 1)
+        self._scene.ngeom += 1
+        return geom
 
     def close(self) -> None:
         """Frees the OpenGL context; a second call does nothing."""
@@ -425,8 +476,3 @@ class SceneRenderer:
     def __del__(self) -> None:
         if not sys.is_finalizing():  # then the driver may be gone already, and the system frees everything
             self.close()
-
-
-def _eyes(model: mujoco.MjModel, data: mujoco.MjData, root: int) -> list[tuple[int, NDArray, NDArray, NDArray]]:
-    """A pair of eyes for a round head, so that a picture shows where the character looks: body, position, rotation, half sizes."""
-    return []
