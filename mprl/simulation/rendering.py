@@ -251,7 +251,7 @@ class SceneRenderer:
         SettingError: a model that cannot be read, or a size or rate that is not positive.
     """
 
-    # The camera follows the root's horizontal position by a low-pass of this time constant (s), never more than `_LAG` character
+    # The camera follows the root by a low-pass of this time constant (s), never more than `_LAG` character
     # heights behind. A root that moves `_JUMP` heights in one frame did not walk there: a new episode.
     _SMOOTHING, _LAG, _JUMP = 0.35, 0.3, 0.6
 
@@ -284,7 +284,9 @@ class SceneRenderer:
         self._root = int(self._model.jnt_bodyid[free[0]]) if free.size else min(1, self._model.nbody - 1)
         self._root_address = int(self._model.jnt_qposadr[free[0]]) if free.size else None
         floor = self._replace_floor()
-        self._size = self._character_size()
+        low, high = self._rest_bounds()
+        height = float(high[2] - low[2])
+        self._size = max(height, 0.8 * float(np.linalg.norm((high - low)[:2])), 1e-2)
         self._links = _links(self._model, self._root)
         self._link_radius = 0.017 * self._size
         self._visor = _visor(self._model, self._data)
@@ -302,8 +304,11 @@ class SceneRenderer:
         self._camera.azimuth, self._camera.elevation = float(azimuth), float(elevation)
         fit = (0.78 * self._size + 0.4 * beside) / np.tan(np.radians(_FOVY) / 2)
         self._camera.distance = float(fit * max(1.0, 0.8 * self.height / self.width)) if distance is None else float(distance)
-        self._camera.lookat[2] = floor + 0.52 * self._size
-        self._follow = 1.0 - np.exp(-1.0 / (fps * self._SMOOTHING))
+        # A free character will stand on the floor, wherever its rest pose has the root; a fixed one stays where it is.
+        self._height = floor + 0.52 * height if free.size else float(low[2] + high[2]) / 2
+        self._camera.lookat[2] = self._height
+        self._jump_height = floor + 0.65 * self._size
+        self._follow = min(0.5, 1.0 - float(np.exp(-1.0 / (fps * self._SMOOTHING))))  # at most .5: a jump is followed twice as fast
         self._target: NDArray[np.float64] | None = None
 
         self._option = mujoco.MjvOption()
@@ -339,17 +344,17 @@ class SceneRenderer:
         self._model.geom_rgba[floors, 3] = 0.0
         return float(self._data.geom_xpos[floors, 2].max()) if floors.size else 0.0
 
-    def _character_size(self) -> float:
-        """Height of the character in its rest pose, m."""
+    def _rest_bounds(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Lowest and highest corner of the character in its rest pose, (3,) each, m."""
         tree = self._model.body_rootid[self._model.geom_bodyid] == self._model.body_rootid[self._root]
         geoms = np.flatnonzero(tree & (self._model.geom_type != mujoco.mjtGeom.mjGEOM_PLANE) & (self._model.geom_bodyid > 0))
         if not geoms.size:
-            return 1.0
+            return np.array([-0.5, -0.5, 0.0]), np.array([0.5, 0.5, 1.0])
         center, half = self._model.geom_aabb[geoms, :3], self._model.geom_aabb[geoms, 3:]
-        up = self._data.geom_xmat[geoms].reshape(-1, 3, 3)[:, 2]  # world z in each geom's own axes
-        middle = self._data.geom_xpos[geoms, 2] + (up * center).sum(axis=1)
-        reach = (np.abs(up) * half).sum(axis=1)
-        return max(float((middle + reach).max() - (middle - reach).min()), 1e-2)
+        rotation = self._data.geom_xmat[geoms].reshape(-1, 3, 3)
+        middle = self._data.geom_xpos[geoms] + np.einsum("gij,gj->gi", rotation, center)
+        reach = np.einsum("gij,gj->gi", np.abs(rotation), half)
+        return (middle - reach).min(axis=0), (middle + reach).max(axis=0)
 
     def _ghost_model(self, color: NDArray[np.float32]) -> mujoco.MjModel:
         ghost = copy.copy(self._model)
@@ -416,14 +421,18 @@ class SceneRenderer:
         return pose
 
     def _follow_root(self) -> None:
-        position = self._data.xpos[self._root, :2].copy()
+        position = self._data.xpos[self._root].copy()
         previous, self._target = self._target, position
-        view = self._camera.lookat[:2]
-        middle = position + (0.5 * self._offset[:2] if self._ghost is not None else 0.0)
+        view = self._camera.lookat
+        middle = np.append(position[:2], self._height)
+        if self._root_address is not None:  # up with a somersault, not with every step
+            middle[2] += max(0.0, position[2] - self._jump_height)
+        if self._ghost is not None:
+            middle[:2] += 0.5 * self._offset[:2]
         if previous is None or np.linalg.norm(position - previous) > self._JUMP * self._size:
             view[:] = middle
             return
-        view += self._follow * (middle - view)
+        view += self._follow * (middle - view) * (1.0, 1.0, 2.0)
         behind = middle - view
         lag = float(np.linalg.norm(behind))
         if lag > self._LAG * self._size:

@@ -150,6 +150,30 @@ def test_any_model_is_drawn_from_its_text_its_spec_or_its_meshes(model):
     assert 300 < blue(picture).sum() < 8000
 
 
+@pytest.mark.parametrize(
+    ("body", "pose"),
+    [
+        ('<body pos="0 0 2"><joint type="slide" axis="1 0 0"/><geom type="box" size=".2 .1 .1"/></body>', [0.3]),  # fixed, high up
+        ('<body pos="0 0 .3"><freejoint/><geom type="ellipsoid" size=".4 .2 .3"/></body>', [0, 0, 0.3, 1, 0, 0, 0]),  # wide
+        ('<body><freejoint/><geom type="sphere" size=".01"/></body>', [0, 0, 0.01, 1, 0, 0, 0]),  # small, at rest in the floor
+    ],
+)
+def test_characters_of_other_shapes_are_seen_whole(model, body, pose):
+    with SceneRenderer(f"<mujoco><worldbody>{body}</worldbody></mujoco>", **SMALL) as renderer:
+        rows, columns = np.nonzero(blue(renderer.render(pose)))
+    assert rows.size > 300
+    assert rows.min() > 3 and rows.max() < 116 and columns.min() > 3 and columns.max() < 156
+
+
+def test_a_somersault_stays_in_the_picture(model):
+    pose = standing(model)
+    with SceneRenderer(model, **SMALL) as renderer:
+        for rise in 0.75 * np.sin(np.linspace(0, np.pi / 2, 10)):  # root at 1.63 m after a third of a second
+            pose[2] = 0.88 + rise
+            rows, _ = np.nonzero(blue(renderer.render(pose)))
+            assert rows.min() > 0
+
+
 def test_the_floor_is_where_the_model_has_it(model):
     spec = mujoco.MjSpec.from_file(str(HUMANOID))
     spec.geom("floor").pos = [0, 0, 3]
