@@ -16,6 +16,7 @@ import logging
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,9 +59,16 @@ def _works(backend: str) -> bool:
     """Whether an OpenGL context of this kind can really be made here (about a second, once per process)."""
     environment = {name: value for name, value in os.environ.items() if name != "MUJOCO_GL"}
     try:
-        probe = subprocess.run(
-            [sys.executable, "-c", _PROBE, backend], env=environment, capture_output=True, text=True, errors="replace", timeout=120
-        )
+        with tempfile.TemporaryDirectory() as folder:  # for the MUJOCO_LOG.TXT that MuJoCo writes where it fails
+            probe = subprocess.run(
+                [sys.executable, "-c", _PROBE, backend],
+                cwd=folder,
+                env=environment,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=120,
+            )
     except (OSError, subprocess.TimeoutExpired) as error:
         _log.debug("OpenGL through %s: %s", backend, error)
         return False
@@ -251,8 +259,7 @@ class SceneRenderer:
         SettingError: a model that cannot be read, or a size or rate that is not positive.
     """
 
-    # The camera follows the root by a low-pass of this time constant (s), never more than `_LAG` character
-    # heights behind. A root that moves `_JUMP` heights in one frame did not walk there: a new episode.
+    # The camera follows the root by a low-pass of this time constant (s), never more than `_LAG` character heights behind. A root that moves `_JUMP` heights in one frame did not walk there: a new episode.
     _SMOOTHING, _LAG, _JUMP = 0.35, 0.3, 0.6
 
     def __init__(
@@ -285,8 +292,8 @@ class SceneRenderer:
         self._root_address = int(self._model.jnt_qposadr[free[0]]) if free.size else None
         floor = self._replace_floor()
         low, high = self._rest_bounds()
-        height = float(high[2] - low[2])
-        self._size = max(height, 0.8 * float(np.linalg.norm((high - low)[:2])), 1e-2)
+        tall = float(high[2] - low[2])
+        self._size = max(tall, 0.8 * float(np.linalg.norm((high - low)[:2])), 1e-2)
         self._links = _links(self._model, self._root)
         self._link_radius = 0.017 * self._size
         self._visor = _visor(self._model, self._data)
@@ -305,10 +312,10 @@ class SceneRenderer:
         fit = (0.78 * self._size + 0.4 * beside) / np.tan(np.radians(_FOVY) / 2)
         self._camera.distance = float(fit * max(1.0, 0.8 * self.height / self.width)) if distance is None else float(distance)
         # A free character will stand on the floor, wherever its rest pose has the root; a fixed one stays where it is.
-        self._height = floor + 0.52 * height if free.size else float(low[2] + high[2]) / 2
+        self._height = floor + 0.52 * tall if free.size else float(low[2] + high[2]) / 2
         self._camera.lookat[2] = self._height
         self._jump_height = floor + 0.65 * self._size
-        self._follow = min(0.5, 1.0 - float(np.exp(-1.0 / (fps * self._SMOOTHING))))  # at most .5: a jump is followed twice as fast
+        self._follow = min(0.33, 1.0 - float(np.exp(-1.0 / (fps * self._SMOOTHING))))  # a jump is followed 3 times as fast
         self._target: NDArray[np.float64] | None = None
 
         self._option = mujoco.MjvOption()
@@ -432,7 +439,7 @@ class SceneRenderer:
         if previous is None or np.linalg.norm(position - previous) > self._JUMP * self._size:
             view[:] = middle
             return
-        view += self._follow * (middle - view) * (1.0, 1.0, 2.0)
+        view += self._follow * (middle - view) * (1.0, 1.0, 3.0)
         behind = middle - view
         lag = float(np.linalg.norm(behind))
         if lag > self._LAG * self._size:
