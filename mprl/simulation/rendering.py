@@ -259,7 +259,8 @@ class SceneRenderer:
         SettingError: a model that cannot be read, or a size or rate that is not positive.
     """
 
-    # The camera follows the root by a low-pass of this time constant (s), never more than `_LAG` character heights behind. A root that moves `_JUMP` heights in one frame did not walk there: a new episode.
+    # The camera follows the root by a low-pass of this time constant (s), never more than `_LAG` character heights behind. A root
+    # that moves `_JUMP` heights in one frame did not walk there: a new episode.
     _SMOOTHING, _LAG, _JUMP = 0.35, 0.3, 0.6
 
     def __init__(
