@@ -1,0 +1,327 @@
+"""What every learning agent is: the interface of Stable-Baselines3, over single and vector Gymnasium environments alike."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import time
+import tomllib
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import gymnasium as gym
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mprl.agents import checkpoints
+from mprl.agents.environments import TorchBatch
+from mprl.agents.statistics import EpisodeStatistics
+from mprl.errors import CheckpointError, SettingError
+
+Metrics = dict[str, float]
+Callback = Callable[["Agent", Metrics], bool | None]
+PRESETS = Path(__file__).with_name("presets")
+
+
+class Agent(ABC):
+    """An agent that learns by acting in an environment.
+
+    Args:
+        env: a Gymnasium environment, single or vector.
+        seed: of everything random in the agent, and of the environment's first reset.
+        device: where the networks live; by default the environment's.
+        settings: fields of `Settings`. What is not given comes from the preset for this environment, if there is one.
+
+    Attributes:
+        num_timesteps: environment steps learned from so far, over all worlds.
+        config: what `config.json` holds: format, version, agent, env_id, env_kwargs, settings, seed, num_timesteps, spaces.
+    """
+
+    name: ClassVar[str]
+    Settings: ClassVar[type[Any]]
+
+    def __init__(self, env: Any, seed: int = 0, device: torch.device | str | None = None, **settings: Any) -> None:
+        if isinstance(env, str):
+            raise SettingError(
+                f"{type(self).__name__} takes the environment first, found '{env}'; "
+                f"write {type(self).__name__}(env, hidden=(256, 256)): there are no policy names"
+            )
+        self.batch: TorchBatch | None = None
+        device = torch.device(device or getattr(env.unwrapped, "device", "cpu"))
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise SettingError(f"device '{device}': no CUDA device was found; use device='cpu'")
+        batch = TorchBatch(env, device)
+        spec = env.unwrapped.spec or env.spec
+        self.env_id = spec.id if spec is not None else type(env.unwrapped).__name__
+        self.env_kwargs = _plain(spec.kwargs) if spec is not None else {}
+        preset = self.presets(self.env_id)
+        self._prepare(
+            self._make_settings({**preset, **settings}),
+            seed, device, batch.env.single_observation_space, batch.env.single_action_space, batch.observation_size,
+        )  # fmt: skip
+        self.set_env(env)
+
+    def _prepare(
+        self, settings: Any, seed: int, device: torch.device, observation_space: Any, action_space: Any, observation_size: int
+    ) -> None:
+        self.settings, self.seed, self.device = settings, seed, device
+        self.observation_space, self.action_space, self.observation_size = observation_space, action_space, observation_size
+        self.num_timesteps = 0
+        self.generator = torch.Generator(device=device).manual_seed(seed)
+        self._action_range = _action_range(action_space, device)
+        with torch.random.fork_rng(devices=[]):  # weights come from the seed; the caller's generator is left alone
+            torch.manual_seed(seed)
+            self._build()
+
+    @abstractmethod
+    def _build(self) -> None:
+        """Make the networks and optimisers."""
+
+    @abstractmethod
+    def _iteration(self) -> Metrics:
+        """Act for a while and learn from it."""
+
+    @abstractmethod
+    def _samples_per_iteration(self) -> int:
+        """Environment steps an iteration takes."""
+
+    @abstractmethod
+    def _choose(self, observation: Tensor, deterministic: bool) -> Tensor:
+        """Actions (W, ...) in the environment's units for observations (W, n)."""
+
+    @abstractmethod
+    def _networks(self) -> dict[str, nn.Module]:
+        """What `save` writes, by name."""
+
+    # --- the interface ------------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def presets(cls, env_id: str) -> dict[str, Any]:
+        """Tuned settings for an environment id, {} where there are none (`agents/presets/<agent>.toml`)."""
+        path = PRESETS / f"{cls.name}.toml"
+        known = tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        names = {field.name for field in dataclasses.fields(cls.Settings)}
+        return {key: value for key, value in known.get(env_id, {}).items() if key in names}
+
+    @classmethod
+    def training_preset(cls, env_id: str) -> dict[str, Any]:
+        """Tuned `num_envs` and `steps` for an environment id, {} where there are none."""
+        path = PRESETS / f"{cls.name}.toml"
+        known = tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        return {key: value for key, value in known.get(env_id, {}).items() if key in ("num_envs", "steps")}
+
+    def set_env(self, env: Any) -> None:
+        """Learn in this environment from now on; its spaces must be those the agent was made for."""
+        batch = TorchBatch(env, self.device)
+        for what, mine, found in (
+            ("observations", self.observation_space, batch.env.single_observation_space),
+            ("actions", self.action_space, batch.env.single_action_space),
+        ):
+            if _describe(mine) != _describe(found):
+                raise CheckpointError(
+                    f"this agent was made for {self.env_id} with {what} {_describe(mine)['shape']}, "
+                    f"the environment has {_describe(found)['shape']}"
+                )
+        self.batch = batch
+        self.observation: Tensor | None = None
+        self.statistics = EpisodeStatistics(batch.num_worlds, self.device)
+
+    def learn(
+        self,
+        total_timesteps: float | None = None,
+        *,
+        max_seconds: float | None = None,
+        callback: Callback | None = None,
+        progress_bar: bool = False,
+    ) -> Self:
+        """Learn for `total_timesteps` environment steps, counted over all worlds, or until `max_seconds` have passed.
+
+        Args:
+            total_timesteps: steps to add to those already learned from.
+            max_seconds: wall-clock time after which no new iteration begins.
+            callback: called with the agent and the metrics after every iteration; learning stops when it returns False.
+            progress_bar: show a live display.
+        """
+        if self.batch is None:
+            raise SettingError("this agent has no environment to learn in; load it with load(folder, env) or call set_env(env)")
+        if total_timesteps is None and max_seconds is None:
+            raise SettingError("learn() needs total_timesteps or max_seconds")
+        goal = math.inf if total_timesteps is None else self.num_timesteps + total_timesteps
+        limit = math.inf if max_seconds is None else max_seconds
+        display = None
+        if progress_bar:
+            from mprl.agents.callbacks import ProgressDisplay
+
+            display = ProgressDisplay(None if total_timesteps is None else goal, max_seconds)
+        if self.observation is None:
+            self.observation = self.batch.reset(seed=self.seed)
+        began, start = time.perf_counter(), self.num_timesteps
+        try:
+            while self.num_timesteps < goal and time.perf_counter() - began < limit:
+                log = self._iteration()
+                self.num_timesteps += self._samples_per_iteration()
+                elapsed = time.perf_counter() - began
+                metrics = {"timesteps": float(self.num_timesteps), **log}
+                metrics |= {"time_elapsed": elapsed, "time_samples_per_second": (self.num_timesteps - start) / elapsed}
+                if display is not None:
+                    display(self, metrics)
+                if callback is not None and callback(self, metrics) is False:
+                    break
+        finally:
+            if display is not None:
+                display.close()
+        return self
+
+    def predict(
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
+    ) -> tuple[Any, Any]:
+        """Actions for one observation or a batch of them, and `state` (None: these agents have no memory).
+
+        Args:
+            observation: one, or a batch with one more dimension; NumPy in, NumPy out, torch in, torch out.
+            deterministic: the likeliest action rather than a random one.
+        """
+        is_tensor = isinstance(observation, Tensor)
+        tensor = torch.as_tensor(np.asarray(observation) if not is_tensor else observation, device=self.device)
+        shape = self.observation_space.shape or ()
+        single = tensor.shape == shape
+        if not single and tensor.shape[1:] != shape:
+            raise SettingError(f"expected an observation of shape {shape} or a batch of them, found {tuple(tensor.shape)}")
+        rows = tensor.unsqueeze(0) if single else tensor
+        if isinstance(self.observation_space, gym.spaces.Discrete):
+            rows = nn.functional.one_hot(rows.long() - int(self.observation_space.start), self.observation_size)
+        action = self._choose(rows.float().flatten(1), deterministic)
+        action = action[0] if single else action
+        if is_tensor:
+            return action, state
+        array = action.cpu().numpy()
+        if isinstance(self.action_space, gym.spaces.Discrete):
+            return array + self.action_space.start, state
+        return array.astype(self.action_space.dtype), state
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return {
+            "format": "mprl-agent",
+            "version": checkpoints.VERSION,
+            "agent": self.name,
+            "env_id": self.env_id,
+            "env_kwargs": self.env_kwargs,
+            "num_envs": self.batch.num_worlds if self.batch is not None else None,
+            "seed": self.seed,
+            "num_timesteps": self.num_timesteps,
+            "settings": dataclasses.asdict(self.settings),
+            "observation_space": _describe(self.observation_space),
+            "action_space": _describe(self.action_space),
+        }
+
+    def save(self, folder: str | Path) -> Path:
+        """Write `config.json` and `weights.safetensors` into a folder. A kill at any moment leaves the old or the new files."""
+        weights = {f"{name}.{key}": value for name, net in self._networks().items() for key, value in net.state_dict().items()}
+        return checkpoints.write(Path(folder), self.config, weights)
+
+    @classmethod
+    def load(cls, folder: str | Path, env: Any = None, device: torch.device | str = "cpu") -> Self:
+        """Read what `save` wrote. Without `env` the agent can predict; with one it can also learn on.
+
+        Raises:
+            CheckpointError: missing, broken, of another agent, or of another environment than `env`.
+        """
+        config, weights = checkpoints.read(Path(folder), device)
+        if config["agent"] != cls.name:
+            raise CheckpointError(f"{folder}: holds an agent '{config['agent']}', expected '{cls.name}'")
+        agent = cls.__new__(cls)
+        agent.batch, agent.observation = None, None
+        agent.env_id, agent.env_kwargs = config["env_id"], config["env_kwargs"]
+        try:
+            observation_space, action_space = _space(config["observation_space"]), _space(config["action_space"])
+            size = int(observation_space.n) if isinstance(observation_space, gym.spaces.Discrete) else math.prod(observation_space.shape)
+            settings = cls._make_settings(config["settings"])
+            agent._prepare(settings, config["seed"], torch.device(device), observation_space, action_space, size)
+            agent.num_timesteps = config["num_timesteps"]
+            for name, net in agent._networks().items():
+                own = {key.removeprefix(f"{name}."): value for key, value in weights.items() if key.startswith(f"{name}.")}
+                net.load_state_dict(own)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            if isinstance(error, SettingError):
+                raise
+            what = " ".join(str(error).split())[:160]
+            raise CheckpointError(f"{folder}: config.json and weights.safetensors do not fit together: {what}") from None
+        if env is not None:
+            agent.set_env(env)
+        return agent
+
+    @classmethod
+    def _make_settings(cls, settings: dict[str, Any]) -> Any:
+        fields = {field.name: field for field in dataclasses.fields(cls.Settings)}
+        for name in settings:
+            if name not in fields:
+                close = difflib.get_close_matches(name, fields, n=1)
+                hint = f"; did you mean '{close[0]}'?" if close else ""
+                raise SettingError(f"{cls.name} has no setting '{name}'{hint}")
+        return cls.Settings(**{name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()})
+
+    def _to_environment(self, action: Tensor) -> Tensor:
+        """From units where the range is [-1, 1] to the action space's, clipped to it; discrete actions as they are."""
+        if isinstance(self.action_space, gym.spaces.Discrete):
+            return action
+        if self._action_range is not None:
+            centre, half = self._action_range
+            action = centre + half * action.clamp(-1.0, 1.0)
+        return action.view(-1, *self.action_space.shape)
+
+
+def _action_range(space: Any, device: torch.device) -> tuple[Tensor, Tensor] | None:
+    """Centre and half width of a bounded Box, (n,) each; None where a bound is infinite."""
+    if not isinstance(space, gym.spaces.Box) or not np.isfinite([space.low, space.high]).all():
+        return None
+    low, high = (torch.as_tensor(bound, dtype=torch.float32, device=device).flatten() for bound in (space.low, space.high))
+    return 0.5 * (low + high), 0.5 * (high - low)
+
+
+def _describe(space: Any) -> dict[str, Any]:
+    """A space as JSON."""
+    if isinstance(space, gym.spaces.Discrete):
+        return {"kind": "Discrete", "n": int(space.n), "start": int(space.start), "shape": f"Discrete({space.n})"}
+    low, high = (np.unique(bound) for bound in (space.low, space.high))
+    bounds = {
+        "low": float(low[0]) if len(low) == 1 else space.low.flatten().tolist(),
+        "high": float(high[0]) if len(high) == 1 else space.high.flatten().tolist(),
+    }
+    return {"kind": "Box", "shape": list(space.shape), "dtype": space.dtype.name, **{k: _jsonable(v) for k, v in bounds.items()}}
+
+
+def _jsonable(value: Any) -> Any:
+    """Infinities by name, as JSON has none."""
+    if isinstance(value, list):
+        return [_jsonable(v) for v in value]
+    return value if math.isfinite(value) else str(value)
+
+
+def _space(description: dict[str, Any]) -> Any:
+    if description["kind"] == "Discrete":
+        return gym.spaces.Discrete(description["n"], start=description["start"])
+    shape = tuple(description["shape"])
+    bound = lambda value: np.broadcast_to(np.array(value, dtype=np.float64), shape) if not isinstance(value, list) else np.array(  # noqa: E731
+        [float(v) for v in value]
+    ).reshape(shape)
+    low, high = bound(description["low"]), bound(description["high"])
+    dtype = np.dtype(description["dtype"])
+    return gym.spaces.Box(low.astype(dtype), high.astype(dtype), shape, dtype)
+
+
+def _plain(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Keyword arguments that JSON can hold; paths as text. Others (functions, clips in memory) cannot be written down."""
+    plain: dict[str, Any] = {}
+    for key, value in kwargs.items():
+        if isinstance(value, Path):
+            plain[key] = str(value)
+        elif isinstance(value, list | tuple) and all(isinstance(v, str | Path | int | float) for v in value):
+            plain[key] = [str(v) if isinstance(v, Path) else v for v in value]
+        elif value is None or isinstance(value, bool | int | float | str):
+            plain[key] = value
+    return plain

@@ -1,0 +1,120 @@
+"""Any Gymnasium environment as a batch of torch worlds with one meaning of "ended".
+
+Gymnasium has three autoreset modes. Under NEXT_STEP the step after an episode's end is no step at all (it only resets); under
+SAME_STEP the observation that comes with the end already belongs to the next episode and the last one is in `info`. `TorchBatch`
+hides the difference: every step says what was seen last in each world, and whether it was a step at all.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from torch import Tensor
+
+from mprl.errors import SettingError
+
+
+class Step(NamedTuple):
+    """One step of W worlds.
+
+    Attributes:
+        observation: to act on next, (W, n).
+        reward: (W,) float32. terminated, truncated: (W,) bool.
+        valid: False where the step only reset a world, (W,) bool.
+        final_observation: rows of the ended worlds are what their episode saw last, (W, n); None where no other row than
+            `observation`'s is needed.
+        info: the environment's arrays of W numbers, as tensors.
+    """
+
+    observation: Tensor
+    reward: Tensor
+    terminated: Tensor
+    truncated: Tensor
+    valid: Tensor
+    final_observation: Tensor | None
+    info: dict[str, Tensor]
+
+
+class TorchBatch:
+    """A vector environment (a single one is wrapped into a batch of one), in and out of torch.
+
+    Args:
+        env: observations in a Box (flattened) or Discrete (one-hot); actions in a Box or Discrete.
+        device: of the tensors.
+    """
+
+    def __init__(self, env: gym.Env[Any, Any] | VectorEnv[Any, Any, Any], device: torch.device | str = "cpu") -> None:
+        if not isinstance(env.unwrapped, VectorEnv):
+            single = env
+            env = SyncVectorEnv([lambda: single], autoreset_mode=AutoresetMode.SAME_STEP)
+        self.env: VectorEnv[Any, Any, Any] = env  # type: ignore[assignment]
+        self.device = torch.device(device)
+        self.num_worlds = self.env.num_envs
+        self.mode = self.env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
+        if self.mode == AutoresetMode.DISABLED:
+            raise SettingError("agents need an environment that resets itself; make it with autoreset_mode NEXT_STEP or SAME_STEP")
+        observation, action = self.env.single_observation_space, self.env.single_action_space
+        if isinstance(observation, gym.spaces.Box):
+            self.observation_size = int(np.prod(observation.shape))
+        elif isinstance(observation, gym.spaces.Discrete):
+            self.observation_size = int(observation.n)
+        else:
+            raise SettingError(f"observations must be a Box or Discrete, found {type(observation).__name__}; flatten them with a wrapper")
+        if not isinstance(action, gym.spaces.Box | gym.spaces.Discrete):
+            raise SettingError(f"actions must be a Box or Discrete, found {type(action).__name__}")
+        self._ended = torch.zeros(self.num_worlds, dtype=torch.bool, device=self.device)
+
+    def reset(self, seed: int | None = None) -> Tensor:
+        """First observations, (W, n)."""
+        observation, _ = self.env.reset(seed=seed)
+        self._ended = torch.zeros_like(self._ended)
+        return self.observation(observation)
+
+    def step(self, action: Tensor) -> Step:
+        """Act in all worlds; `action` is in the environment's own units."""
+        raw = action if getattr(self.env.unwrapped, "output", "numpy") == "torch" else action.cpu().numpy()
+        if isinstance(raw, np.ndarray) and isinstance(self.env.single_action_space, gym.spaces.Discrete):
+            raw = raw + self.env.single_action_space.start
+        observation, reward, terminated, truncated, info = self.env.step(raw)
+        terminated, truncated = self._flags(terminated), self._flags(truncated)
+        ended = terminated | truncated
+        final = None
+        if self.mode == AutoresetMode.SAME_STEP:
+            valid = torch.ones_like(ended)
+            if "final_obs" in info:
+                final = self._final(info["final_obs"], info["_final_obs"])
+        else:
+            valid, self._ended = ~self._ended, ended
+        reward = torch.as_tensor(reward, device=self.device).float()
+        numbers = {key: value for key, value in info.items() if _is_number_per_world(value, self.num_worlds) and key[0] != "_"}
+        tensors = {key: torch.as_tensor(value, device=self.device) for key, value in numbers.items()}
+        return Step(self.observation(observation), reward, terminated, truncated, valid, final, tensors)
+
+    def observation(self, observation: Any) -> Tensor:
+        """The environment's observations as (W, n) float32."""
+        tensor = torch.as_tensor(observation, device=self.device)
+        space = self.env.single_observation_space
+        if isinstance(space, gym.spaces.Discrete):
+            return torch.nn.functional.one_hot(tensor.long() - int(space.start), self.observation_size).float()
+        return tensor.float().flatten(1)
+
+    def _flags(self, values: Any) -> Tensor:
+        return torch.as_tensor(values, dtype=torch.bool, device=self.device)
+
+    def _final(self, final: Any, mask: Any) -> Tensor:
+        if isinstance(final, np.ndarray) and final.dtype == object:  # Gymnasium's own vector environments: a list with holes
+            filled = np.zeros((self.num_worlds, *(self.env.single_observation_space.shape or ())), dtype=np.float32)
+            for world in np.flatnonzero(mask):
+                filled[world] = final[world]
+            final = filled
+        return self.observation(final)
+
+
+def _is_number_per_world(value: Any, num_worlds: int) -> bool:
+    if isinstance(value, Tensor):
+        return value.shape == (num_worlds,)
+    return isinstance(value, np.ndarray) and value.shape == (num_worlds,) and value.dtype.kind in "fiub"

@@ -1,0 +1,32 @@
+"""Estimates of what an action was worth."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def generalized_advantage(
+    reward: Tensor, value: Tensor, next_value: Tensor, terminated: Tensor, truncated: Tensor, discount: float, decay: float
+) -> Tensor:
+    """Generalised advantage estimation (Schulman et al. 2016, eq. 16).
+
+    A terminated step has no future; a truncated one has a future that is not seen, and `next_value` holds its value: that of
+    the episode's final observation, never of the next episode's first.
+
+    Args:
+        reward, value, terminated, truncated: of steps t = 0 ... T - 1, (T, W).
+        next_value: value of the observation that step t led to, (T, W).
+        discount, decay: gamma and lambda.
+
+    Returns:
+        Advantages, (T, W).
+    """
+    delta = reward + discount * next_value * ~terminated - value
+    carry = discount * decay * ~(terminated | truncated)
+    advantage = torch.empty_like(delta)
+    running = torch.zeros_like(delta[0])
+    for t in range(len(delta) - 1, -1, -1):
+        running = delta[t] + carry[t] * running
+        advantage[t] = running
+    return advantage

@@ -1,0 +1,539 @@
+"""The DeepMimic environment: a simulated character learns to imitate reference motion (Peng et al. 2018, arXiv 1804.02717).
+
+`DeepMimicVectorEnv` is the environment, many worlds at once; `DeepMimicEnv` is the same with one world and Gymnasium's
+single-environment interface.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import gymnasium as gym
+import mujoco
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode
+from gymnasium.vector.utils import batch_space
+from torch import Tensor
+
+from mprl.envs.imitation import observations, terminations
+from mprl.envs.imitation.observations import Targets
+from mprl.envs.imitation.rewards import REWARDS, Motion, joint_weights
+from mprl.errors import ActionError, DeviceError, SettingError, unknown_name
+from mprl.motion import HUMANOID, MotionClip, MotionLibrary, Reference, load
+from mprl.simulation.cpu import CpuSimulation, watch_contacts
+
+PHYSICS_RATE = 120
+CONTROL_RATE = 30
+# rad beyond the reference at an action of 1: every actuator of the humanoid but the weakest is then at its torque limit
+RESIDUAL_SCALE = 0.5
+# rad around the clips' mean pose at an action of 1
+ABSOLUTE_SCALE = 1.5
+
+MotionSource = str | Path | MotionClip
+_ALL = slice(None)
+
+
+class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
+    """Many worlds of a humanoid that imitates one motion or a library of them.
+
+    ## Character
+    The DeepMimic humanoid: 15 bodies, 45 kg, 8 ball joints and 4 hinges with 28 actuated degrees of freedom
+    (`motion/characters/humanoid.xml`). Physics at 120 Hz, control at 30 Hz. World z up, x forward.
+
+    ## Action
+    `Box(-1, 1, (28,))`, values beyond are clipped. Targets of the PD controllers in the exponential map: rotation vectors of the
+    ball joints and angles of the hinges, in the order of the model's actuators.
+
+    | `action_mode` | target, rad |
+    |---|---|
+    | `"residual"` (default) | the reference one control step ahead + 0.5 x action |
+    | `"absolute"` | the clips' mean pose + 1.5 x action |
+
+    ## Observation
+    `Box(-inf, inf, (n,))`, float32; n = 108 + 37 x len(`target_frames`) (+ 2 with `phase_observation`), in the heading frame
+    (`envs/imitation/observations.py` gives the order): root height, rotation and velocities; ball joints as 6-D rotations, hinge
+    angles, joint velocities x .1; hands, feet and head; and for each target frame the reference's root relative to the
+    character's and its joints. `phase_observation` adds (sin, cos) of the clip's phase.
+
+    ## Reward
+    In [0, 1], 1 for perfect imitation. `reward="release"` (default) is that of the authors' code, `"paper"` the printed one
+    (`envs/imitation/rewards.py`). A step that ends in failure earns 0. With `reference_sync` (default, as in the release) the
+    reference's horizontal root position is set to the character's at the start of each new cycle.
+
+    ## Start of an episode
+    Reference state initialisation: a clip and a phase, uniform over the clips' time. `reset(options={"phase": p, "clip": c,
+    "joint_noise": s})` chooses the phase in [0, 1) and the clip (a number or one per world), and adds normal noise of s rad to the
+    joints; `{"reset_mask": mask}` resets only some worlds (in autoreset mode DISABLED).
+
+    ## End of an episode
+    | | when |
+    |---|---|
+    | terminated | a body other than `contact_bodies` (default: the feet) touches the ground, unless `contact_termination=False` |
+    | terminated | a body is over `tracking_termination` m (default .6; None: never) off its reference |
+    | terminated | the physics diverged; the world is reported and reset |
+    | truncated | `time_limit` seconds (default 20) have passed |
+    | truncated | a clip that does not loop has ended (the authors' code calls this a failure; here the value beyond is bootstrapped) |
+
+    ## Info
+    Arrays (num_envs,): `reward_<term>` (each in (0, 1], unweighted), `tracking_error` (mean body distance, m),
+    `local_tracking_error` (the same relative to the root), `saturation` (share of actuators at their torque limit), `phase`, `clip`,
+    `terminated_contact`, `terminated_tracking`, `terminated_diverged`, `truncated_time`, `truncated_clip_end`. Where an episode
+    ended under SAME_STEP, `final_obs` (a full array) and the mask `_final_obs`.
+
+    Args:
+        num_envs: number of worlds.
+        motion: name of a shipped clip (`mprl list motions`), a motion file, a `MotionClip`, or a list of these: a library.
+        reward: "release" or "paper".
+        action_mode: "residual" or "absolute".
+        target_frames: how many control steps ahead the reference is shown.
+        phase_observation: show the phase.
+        contact_termination, contact_bodies, tracking_termination, time_limit, reference_sync: see above.
+        output: "numpy", or "torch" for tensors on the device without a copy.
+        autoreset_mode: NEXT_STEP (default for numpy), SAME_STEP (default for torch) or DISABLED.
+        device: "cpu".
+        num_threads: of the simulation; 0 for all cores. Results do not depend on it.
+        render_mode: "rgb_array": `render()` gives frames (height, width, 3) uint8 of the first `render_worlds` worlds, the
+            reference as a translucent figure.
+        max_episode_steps: control steps until truncation, instead of `time_limit`.
+
+    Raises:
+        MprlError: one line, for anything a user can get wrong.
+
+    ## Versions
+    v0: first.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": CONTROL_RATE, "autoreset_mode": AutoresetMode.NEXT_STEP}
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        motion: MotionSource | Sequence[MotionSource] = "walk",
+        reward: str = "release",
+        action_mode: Literal["residual", "absolute"] = "residual",
+        target_frames: Sequence[int] = (1, 2, 4),
+        phase_observation: bool = False,
+        contact_termination: bool = True,
+        contact_bodies: Sequence[str] = HUMANOID.feet,
+        tracking_termination: float | None = 0.6,
+        time_limit: float = 20.0,
+        reference_sync: bool = True,
+        output: Literal["numpy", "torch"] = "numpy",
+        autoreset_mode: AutoresetMode | str | None = None,
+        device: str | torch.device = "cpu",
+        num_threads: int = 0,
+        render_mode: str | None = None,
+        render_worlds: int = 1,
+        width: int = 640,
+        height: int = 480,
+        max_episode_steps: int | None = None,
+    ) -> None:
+        if reward not in REWARDS:
+            raise unknown_name("reward", reward, REWARDS, f"known: {', '.join(REWARDS)}")
+        if action_mode not in ("residual", "absolute"):
+            raise unknown_name("action mode", action_mode, ("residual", "absolute"), "known: residual, absolute")
+        if output not in ("numpy", "torch"):
+            raise unknown_name("output", output, ("numpy", "torch"), "known: numpy, torch")
+        if render_mode not in (None, "rgb_array"):
+            raise unknown_name("render mode", str(render_mode), ("rgb_array",), "known: rgb_array")
+        if not target_frames or min(target_frames) < 1:
+            raise SettingError(f"target_frames must be whole numbers of at least 1, found {tuple(target_frames)}")
+        if time_limit <= 0 or (max_episode_steps is not None and max_episode_steps < 1):
+            raise SettingError(f"an episode must last longer than 0 s, found time_limit={time_limit}")
+        self.device = _available(device)
+        self.character = HUMANOID
+        for body in contact_bodies:
+            if body not in self.character.body_names:
+                raise unknown_name("body", body, self.character.body_names, "bodies of the humanoid")
+        sources = list(motion) if isinstance(motion, list | tuple) else [motion]
+        clips = [source if isinstance(source, MotionClip) else load(source) for source in sources]
+        self.library = MotionLibrary(clips, self.character, self.device)
+
+        self.num_envs = num_envs
+        self.output = output
+        self.render_mode = render_mode
+        self.reward_name = reward
+        self.control_step = 1.0 / CONTROL_RATE
+        self.action_mode = action_mode
+        self.contact_termination = contact_termination
+        self.tracking_termination = tracking_termination
+        self.reference_sync = reference_sync
+        self.phase_observation = phase_observation
+        self.max_episode_steps = max_episode_steps or round(time_limit * CONTROL_RATE)
+        default = AutoresetMode.SAME_STEP if output == "torch" else AutoresetMode.NEXT_STEP
+        self.autoreset_mode = default if autoreset_mode is None else _autoreset(autoreset_mode)
+        self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
+        self._render_size = (width, height)
+        self._render_worlds = min(render_worlds, num_envs)
+        self._renderers: list[Any] = []
+
+        spec = watch_contacts(self.character.spec())
+        spec.option.timestep = 1.0 / PHYSICS_RATE
+        root = self.character.body_names[0]
+        spec.add_sensor(name="com", type=mujoco.mjtSensor.mjSENS_SUBTREECOM, objtype=mujoco.mjtObj.mjOBJ_BODY, objname=root)
+        spec.add_sensor(name="com_velocity", type=mujoco.mjtSensor.mjSENS_SUBTREELINVEL, objtype=mujoco.mjtObj.mjOBJ_BODY, objname=root)
+        self.model = spec.compile()
+        self.simulation = CpuSimulation(self.model, num_envs, num_threads)
+        self._bind()
+        self._lay_out(tuple(contact_bodies), tuple(target_frames))
+
+        balls, hinges = len(self.character.ball_joints), len(self.character.hinge_joints)
+        length = observations.size(balls, hinges, self.model.nv, self.model.nu, len(self._key_bodies), len(target_frames))
+        length += 2 * phase_observation
+        self.single_observation_space = gym.spaces.Box(-np.inf, np.inf, (length,), np.float32)
+        self.single_action_space = gym.spaces.Box(-1.0, 1.0, (self.model.nu,), np.float32)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+
+        self._random = torch.Generator().manual_seed(torch.seed() % 2**63)
+        self._clip = torch.zeros(num_envs, dtype=torch.long, device=self.device)
+        self._start = torch.zeros(num_envs, device=self.device)
+        self._steps = torch.zeros(num_envs, dtype=torch.long, device=self.device)
+        self._cycle = torch.zeros(num_envs, dtype=torch.long, device=self.device)
+        self._offset = torch.zeros(num_envs, 3, device=self.device)
+        self._pending = torch.ones(num_envs, dtype=torch.bool, device=self.device)
+        self._next_control = torch.zeros(num_envs, self.model.nu, device=self.device)
+        self._ready = False
+
+    # --- layout -------------------------------------------------------------------------------------------------------------
+
+    def _bind(self) -> None:
+        bind = self.simulation.bind
+        self._qpos, self._qvel, self._ctrl = bind("qpos"), bind("qvel"), bind("ctrl")
+        self._xpos, self._sensors, self._actuator_force = bind("xpos"), bind("sensordata"), bind("actuator_force")
+
+    def _lay_out(self, contact_bodies: tuple[str, ...], target_frames: tuple[int, ...]) -> None:
+        """Indices and constants of the character, as tensors."""
+        character, model = self.character, self.model
+        index = {name: i for i, name in enumerate(character.body_names)}
+        as_index = lambda values: torch.as_tensor(values, dtype=torch.long, device=self.device)  # noqa: E731
+        self._balls, self._hinges = as_index(character.ball_qpos), as_index(character.hinge_qpos)
+        self._end_effectors = as_index([index[name] for name in (*character.hands, *character.feet)])
+        self._key_bodies = as_index([index[name] for name in (*character.hands, *character.feet, character.head)])
+        self._fall_bodies = [index[name] + 1 for name in character.body_names if name not in contact_bodies]
+        self._com_columns = slice(int(model.sensor("com").adr[0]), int(model.sensor("com").adr[0]) + 3)
+        self._com_velocity_columns = slice(int(model.sensor("com_velocity").adr[0]), int(model.sensor("com_velocity").adr[0]) + 3)
+        dofs = tuple(model.joint(int(joint)).name for joint in model.dof_jntid[6:])
+        weights = joint_weights(character.joint_weights, character.body_names[0], character.ball_joints, character.hinge_joints, dofs)
+        self.joint_weights = type(weights)(*(w.to(self.device) for w in weights))
+        self._force_limit = torch.as_tensor(model.actuator_forcerange[:, 1].copy(), device=self.device) * (1 - 1e-6)
+        self._ahead = torch.tensor(target_frames, device=self.device) * self.control_step
+        # the PD target of a residual action is the reference one control step ahead, shown or not
+        self._look = torch.cat((self._ahead.new_tensor([self.control_step]), self._ahead))
+        mean = self.library.sample(as_index(range(len(self.library))), 0.5 * self.library.durations).control.mean(dim=0)
+        self._absolute_offset = mean if self.action_mode == "absolute" else None
+
+    # --- Gymnasium ----------------------------------------------------------------------------------------------------------
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        options = dict(options or {})
+        if seed is not None:
+            self._random.manual_seed(seed)
+            self._np_random, self._np_random_seed = gym.utils.seeding.np_random(seed)
+        mask = options.pop("reset_mask", None)
+        mask = torch.ones_like(self._pending) if mask is None else torch.as_tensor(mask, dtype=torch.bool, device=self.device)
+        if mask.shape != self._pending.shape:
+            raise SettingError(f"reset_mask must have shape ({self.num_envs},), found {tuple(mask.shape)}")
+        self._reset_worlds(mask, **options)
+        self._pending[mask] = False
+        self._ready = True
+        self._observation = self._observe(_ALL)
+        return self._out(self._observation), {"phase": self._out(self.phase), "clip": self._out(self._clip.clone())}
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        if not self._ready:
+            raise gym.error.ResetNeeded("call reset() before step()")
+        self._ctrl.copy_(self._targets(self._checked(actions)))
+        self.simulation.step(PHYSICS_RATE // CONTROL_RATE)
+        self._steps += 1
+        times = self.times
+        reference = self._synchronised(self.library.sample(self._clip, times), times)
+        character = self._character(_ALL)
+        body = self._xpos[:, 1:].float()
+        reward, values = REWARDS[self.reward_name](character, self._as_motion(reference), self.joint_weights)
+
+        difference = body - reference.body_position
+        error = difference.norm(dim=-1)
+        local_error = (difference - difference[:, :1]).norm(dim=-1)
+        diverged = self.simulation.diverged.clone()
+        failures = {"terminated_diverged": diverged}
+        if self.contact_termination:
+            failures["terminated_contact"] = terminations.forbidden_contact(self.simulation.contacts(self._fall_bodies))
+        if self.tracking_termination is not None:
+            failures["terminated_tracking"] = terminations.tracking_lost(error, self.tracking_termination)
+        terminated = terminations.any_of(failures)
+        ends = {
+            "truncated_time": terminations.time_is_up(self._steps, self.max_episode_steps),
+            "truncated_clip_end": terminations.clip_ended(
+                times, self.library.durations[self._clip], self.library.cyclic[self._clip], self.control_step
+            ),
+        }
+        truncated = terminations.any_of(ends) & ~terminated
+        reward = torch.where(terminated, 0.0, reward)
+
+        pending = self._pending
+        if self.autoreset_mode == AutoresetMode.NEXT_STEP:
+            # worlds that ended a step ago are reset now, whatever the action was
+            terminated, truncated, reward = terminated & ~pending, truncated & ~pending, reward.masked_fill(pending, 0.0)
+        ended = terminated | truncated
+        saturation = (self._actuator_force.abs() >= self._force_limit).float().mean(dim=-1)
+        info = dict(zip((f"reward_{name}" for name in REWARDS[self.reward_name].terms), values.unbind(), strict=True))
+        info |= {"tracking_error": error.mean(-1), "local_tracking_error": local_error.mean(-1), "saturation": saturation}
+        info |= {"phase": self.phase, "clip": self._clip.clone(), **failures, **ends}
+
+        to_reset = {AutoresetMode.NEXT_STEP: pending, AutoresetMode.SAME_STEP: ended}.get(self.autoreset_mode)
+        if self.autoreset_mode == AutoresetMode.SAME_STEP:
+            observation = self._observe(_ALL)
+            if ended.any():
+                info["final_obs"], info["_final_obs"] = observation, ended
+                observation = observation.clone()
+                self._reset_worlds(ended)
+                observation[ended] = self._observe(ended.nonzero().squeeze(-1))
+        else:
+            if to_reset is not None and to_reset.any():
+                self._reset_worlds(to_reset)
+            observation = self._observe(_ALL)
+            self._pending = ended
+        # a diverged world's state means nothing: let no NaN out
+        self._observation = torch.nan_to_num(observation) if diverged.any() else observation
+        out = self._out
+        return out(self._observation), out(reward), out(terminated), out(truncated), {key: out(value) for key, value in info.items()}
+
+    def render(self) -> tuple[np.ndarray, ...] | None:
+        if self.render_mode is None:
+            gym.logger.warn('render() needs render_mode="rgb_array" when the environment is made')
+            return None
+        if not self._renderers:
+            from mprl.simulation.rendering import SceneRenderer
+
+            width, height = self._render_size
+            self._renderers = [SceneRenderer(self.model, width, height, ghost=True) for _ in range(self._render_worlds)]
+        reference = self.reference_qpos()
+        return tuple(
+            renderer.render(self._qpos[i].numpy(), reference[i].double().numpy()) for i, renderer in enumerate(self._renderers)
+        )
+
+    def close_extras(self, **kwargs: Any) -> None:
+        for renderer in self._renderers:
+            renderer.close()
+        self._renderers = []
+
+    # --- for agents, checkpoints and evaluation -----------------------------------------------------------------------------
+
+    @property
+    def times(self) -> Tensor:
+        """Where in its clip each world is, counted on over cycles, (W,) s."""
+        return self._start + self._steps * self.control_step
+
+    @property
+    def phase(self) -> Tensor:
+        """The clip's phase, (W,) in [0, 1)."""
+        return self.library.phase(self._clip, self.times)
+
+    def reference_qpos(self) -> Tensor:
+        """The reference as MuJoCo positions, (W, nq)."""
+        return self._shifted(self.library.sample(self._clip, self.times)).qpos
+
+    def body_positions(self) -> tuple[Tensor, Tensor]:
+        """Body origins of the characters and of the reference, (W, B, 3) m each."""
+        return self._xpos[:, 1:].float(), self._shifted(self.library.sample(self._clip, self.times)).body_position
+
+    def motions(self) -> tuple[Motion, Motion]:
+        """What rewards compare: the characters and the reference."""
+        return self._character(_ALL), self._as_motion(self._shifted(self.library.sample(self._clip, self.times)))
+
+    def get_state(self) -> dict[str, Tensor]:
+        """Everything that the future depends on, random generator included."""
+        names = ("_clip", "_start", "_steps", "_cycle", "_offset", "_pending", "_next_control")
+        state = {name.strip("_"): getattr(self, name).clone() for name in names}
+        return {**state, "simulation": self.simulation.state(), "random": self._random.get_state()}
+
+    def set_state(self, state: dict[str, Tensor]) -> Any:
+        """Continue from what `get_state` returned, bit for bit; returns the observation."""
+        for name, value in state.items():
+            if name not in ("simulation", "random"):
+                getattr(self, f"_{name}").copy_(value)
+        self.simulation.set_state(state["simulation"])
+        self._random.set_state(state["random"])
+        self._ready = True
+        self._observation = self._observe(_ALL)
+        return self._out(self._observation)
+
+    # --- inside -------------------------------------------------------------------------------------------------------------
+
+    def _checked(self, actions: Any) -> Tensor:
+        action = torch.as_tensor(actions, dtype=torch.float32, device=self.device)
+        expected = (self.num_envs, self.model.nu)
+        if action.shape != expected:
+            raise ActionError(f"expected actions of shape {expected}, found {tuple(action.shape)}")
+        if not torch.isfinite(action.sum()):  # one reduction; a sum of finite actions in reach of the clip is finite
+            bad = (~torch.isfinite(action)).any(dim=-1).nonzero()
+            if len(bad):
+                raise ActionError(f"actions must be finite, found NaN or infinity in world {int(bad[0])}")
+        return action.clamp(-1.0, 1.0)
+
+    def _targets(self, action: Tensor) -> Tensor:
+        if self._absolute_offset is not None:
+            return self._absolute_offset + ABSOLUTE_SCALE * action
+        return self._next_control + RESIDUAL_SCALE * action
+
+    def _character(self, worlds: Any) -> Motion:
+        qpos, body, sensors = self._qpos[worlds].float(), self._xpos[worlds, 1:].float(), self._sensors[worlds].float()
+        return self._motion(
+            qpos, self._qvel[worlds].float(), body, sensors[:, self._com_columns], sensors[:, self._com_velocity_columns]
+        )
+
+    def _as_motion(self, reference: Reference) -> Motion:
+        return self._motion(reference.qpos, reference.qvel, reference.body_position, reference.com, reference.com_velocity)
+
+    def _motion(self, qpos: Tensor, qvel: Tensor, body: Tensor, com: Tensor, com_velocity: Tensor) -> Motion:
+        rotations = qpos[:, self._balls]
+        w, x, y, z = rotations[:, 0].unbind(-1)
+        direction = torch.nn.functional.normalize(torch.stack((1 - 2 * (y * y + z * z), 2 * (w * z + x * y)), dim=-1), dim=-1)
+        end_effectors = body[:, self._end_effectors]
+        local = observations.local_end_effectors(qpos[:, :3], direction, end_effectors)
+        return Motion(qpos[:, :3], rotations, qpos[:, self._hinges], qvel, end_effectors, local, com, com_velocity)
+
+    def _shifted(self, reference: Reference) -> Reference:
+        """The reference where this world's character has come to (see `reference_sync`)."""
+        qpos = torch.cat((reference.qpos[:, :3] + self._offset, reference.qpos[:, 3:]), dim=1)
+        body = reference.body_position + self._offset.unsqueeze(1)
+        return Reference(
+            qpos, reference.qvel, reference.control, body, reference.com + self._offset, reference.com_velocity, reference.contacts
+        )
+
+    def _synchronised(self, reference: Reference, times: Tensor) -> Reference:
+        if self.reference_sync:
+            cycle = self.library.cycle(self._clip, times)
+            gap = (self._qpos[:, :3] - reference.qpos[:, :3]).float()
+            gap[:, 2] = 0.0
+            self._offset = torch.where((cycle > self._cycle).unsqueeze(-1), gap, self._offset)
+            self._cycle = cycle
+        return self._shifted(reference)
+
+    def _observe(self, worlds: Any) -> Tensor:
+        """Observations of all worlds, or of those at the indices `worlds`; keeps the next PD reference of each."""
+        clip, times = self._clip[worlds].unsqueeze(-1), self.times[worlds].unsqueeze(-1)
+        position, rotation, control = self.library.sample_targets(clip.expand(-1, len(self._look)), times + self._look)
+        self._next_control[worlds] = control[:, 0]
+        targets = Targets(position[:, 1:] + self._offset[worlds].unsqueeze(1), rotation[:, 1:], control[:, 1:])
+        qpos = self._qpos[worlds].float()
+        key_bodies = self._xpos[worlds][:, 1:][:, self._key_bodies].float()
+        observation = observations.observe(
+            qpos[:, :3], qpos[:, self._balls], qpos[:, self._hinges], self._qvel[worlds].float(), key_bodies, targets
+        )
+        if self.phase_observation:
+            angle = 2 * torch.pi * self.library.phase(clip, times)
+            observation = torch.cat((observation, angle.sin(), angle.cos()), dim=1)
+        return observation
+
+    def _reset_worlds(self, mask: Tensor, phase: Any = None, clip: Any = None, joint_noise: float = 0.0) -> None:
+        """Put the masked worlds onto the reference; random numbers are drawn for all worlds, so that none depends on another."""
+        count = self.num_envs
+        uniform = torch.rand(2, count, generator=self._random).to(self.device)
+        if clip is None:
+            share = self.library.durations.cumsum(0) / self.library.durations.sum()
+            chosen = torch.searchsorted(share, uniform[0]).clamp(max=len(self.library) - 1)
+        else:
+            chosen = torch.as_tensor(clip, dtype=torch.long, device=self.device).expand(count)
+            if chosen.min() < 0 or chosen.max() >= len(self.library):
+                raise SettingError(f"clip must be in 0 to {len(self.library) - 1}, found {chosen.min()} to {chosen.max()}")
+        if phase is not None:
+            uniform[1] = torch.as_tensor(phase, dtype=torch.float32, device=self.device)
+            if not ((uniform[1] >= 0) & (uniform[1] < 1)).all():
+                raise SettingError("phase must be in [0, 1)")
+        # a clip that does not loop must leave at least one step to take
+        span = self.library.durations[chosen] - torch.where(self.library.cyclic[chosen], 0.0, 1.5 * self.control_step)
+        self._clip = torch.where(mask, chosen, self._clip)
+        self._start = torch.where(mask, uniform[1] * span.clamp(min=0.0), self._start)
+        self._steps = self._steps.masked_fill(mask, 0)
+        self._cycle = self._cycle.masked_fill(mask, 0)
+        self._offset = self._offset.masked_fill(mask.unsqueeze(-1), 0.0)
+        reference = self.library.sample(self._clip, self._start)
+        qpos = reference.qpos.double()
+        if joint_noise:
+            qpos = self._disturbed(qpos, joint_noise)
+        self.simulation.reset(mask, qpos, reference.qvel.double())
+
+    def _disturbed(self, qpos: Tensor, noise: float) -> Tensor:
+        from mprl.motion import rotations as rot
+
+        qpos = qpos.clone()
+        balls = self._balls[1:]
+        turn = rot.from_rotation_vector(noise * torch.randn(len(qpos), len(balls), 3, generator=self._random, dtype=qpos.dtype))
+        qpos[:, balls] = rot.multiply(qpos[:, balls], turn.to(qpos))
+        qpos[:, self._hinges] += noise * torch.randn(len(qpos), len(self._hinges), generator=self._random, dtype=qpos.dtype)
+        return qpos
+
+    def _out(self, value: Tensor) -> Any:
+        return value.numpy() if self.output == "numpy" else value
+
+
+class DeepMimicEnv(gym.Env[np.ndarray, np.ndarray]):
+    """One humanoid that imitates a motion: `DeepMimicVectorEnv` with one world and Gymnasium's single-environment interface.
+
+    Action, observation, reward, start and end of an episode, info and arguments: see `DeepMimicVectorEnv`, less `num_envs`,
+    `output` and `autoreset_mode`.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": CONTROL_RATE}
+
+    def __init__(self, render_mode: str | None = None, **settings: Any) -> None:
+        settings.setdefault("num_threads", 1)
+        self.batch = DeepMimicVectorEnv(1, output="numpy", autoreset_mode=AutoresetMode.DISABLED, render_mode=render_mode, **settings)
+        self.render_mode = render_mode
+        self.observation_space = self.batch.single_observation_space
+        self.action_space = self.batch.single_action_space
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
+        super().reset(seed=seed)
+        observation, info = self.batch.reset(seed=seed, options=options)
+        return observation[0], {key: value[0].item() for key, value in info.items()}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        action = np.asarray(action, dtype=np.float32)
+        if action.shape != self.action_space.shape:
+            raise ActionError(f"expected an action of shape {self.action_space.shape}, found {action.shape}")
+        observation, reward, terminated, truncated, info = self.batch.step(action[None])
+        info = {key: value[0].item() for key, value in info.items()}
+        return observation[0], float(reward[0]), bool(terminated[0]), bool(truncated[0]), info
+
+    def render(self) -> np.ndarray | None:  # type: ignore[override]
+        frames = self.batch.render()
+        return None if frames is None else frames[0]
+
+    def close(self) -> None:
+        self.batch.close()
+
+    def get_state(self) -> dict[str, Tensor]:
+        """Everything that the future depends on."""
+        return self.batch.get_state()
+
+    def set_state(self, state: dict[str, Tensor]) -> np.ndarray:
+        """Continue from what `get_state` returned; returns the observation."""
+        return self.batch.set_state(state)[0]
+
+
+def _available(device: str | torch.device) -> torch.device:
+    try:
+        wanted = torch.device(device)
+    except (RuntimeError, ValueError):
+        raise DeviceError(f"no device named '{device}'; known are cpu, cuda, cuda:0, ...") from None
+    if wanted.type == "cuda":
+        reason = "no CUDA device was found" if not torch.cuda.is_available() else "the GPU back end is not built yet"
+        raise DeviceError(f"device '{device}': {reason}; use --device cpu")
+    if wanted.type != "cpu":
+        raise DeviceError(f"device '{device}': the simulation runs on cpu")
+    return wanted
+
+
+def _autoreset(mode: AutoresetMode | str) -> AutoresetMode:
+    if isinstance(mode, AutoresetMode):
+        return mode
+    known = {m.name.lower(): m for m in AutoresetMode} | {m.value.lower(): m for m in AutoresetMode}
+    if mode.lower() not in known:
+        raise unknown_name("autoreset mode", mode, [m.name for m in AutoresetMode], "known: NEXT_STEP, SAME_STEP, DISABLED")
+    return known[mode.lower()]

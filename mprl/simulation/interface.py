@@ -1,0 +1,81 @@
+"""Many worlds of one model, stepped together: what a back end offers.
+
+The environments are written against this and run on every back end. All tensors are batched over worlds in dimension 0, on
+`device`; no call loops over worlds in Python.
+
+    simulation = CpuSimulation(model, num_worlds=1024)
+    qpos, control = simulation.bind("qpos"), simulation.bind("ctrl")
+    control.copy_(targets)
+    simulation.step(4)            # qpos, and every other bound field, is current
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import mujoco
+import torch
+from torch import Tensor
+
+
+class Simulation(Protocol):
+    """The interface. Fields are named as in MuJoCo's mjData and mjModel."""
+
+    model: mujoco.MjModel
+    num_worlds: int
+    device: torch.device
+
+    @property
+    def diverged(self) -> Tensor:
+        """Worlds whose physics broke down in the last `step`, (worlds,) bool. Their state is not to be trusted: reset them."""
+        ...
+
+    def bind(self, field: str) -> Tensor:
+        """A live view of a state or derived field, (worlds, ...): float64 on the CPU, float32 on a GPU.
+
+        State fields (qpos, qvel, ctrl, xfrc_applied, ...) may be written; the write counts from the next call. Derived fields
+        (xpos, sensordata, ...) are current after every call. Views stay valid as long as the simulation lives.
+        """
+        ...
+
+    def step(self, substeps: int) -> None:
+        """Advance all worlds by `substeps` time steps of the model."""
+        ...
+
+    def forward(self) -> None:
+        """Compute the derived fields of the present state."""
+        ...
+
+    def reset(self, mask: Tensor, qpos: Tensor, qvel: Tensor) -> None:
+        """Put the masked worlds into new states; the others are bitwise untouched.
+
+        Args:
+            mask: (worlds,) bool.
+            qpos, qvel: full-size rows, (worlds, nq) and (worlds, nv); only the masked ones are read.
+        """
+        ...
+
+    def state(self) -> Tensor:
+        """A copy of everything that the future depends on, (worlds, size)."""
+        ...
+
+    def set_state(self, state: Tensor) -> None:
+        """Continue from what `state` returned, bit for bit on the CPU."""
+        ...
+
+    def expand(self, field: str) -> Tensor:
+        """Per-world values of a model field, (worlds, ...), writable."""
+        ...
+
+    def apply_force(self, body: int, force: Tensor) -> None:
+        """Push a body with a force at its centre of mass, (worlds, 3) N in the world's frame, until called again."""
+        ...
+
+    def contacts(self, bodies: Sequence[int]) -> Tensor:
+        """Which bodies a contact force could act on during the last `step`, in any of its substeps, (worlds, bodies) bool."""
+        ...
+
+    def ray(self, origin: Tensor, direction: Tensor, **options: Any) -> Tensor:
+        """Distance along each ray to the first geom, (worlds, rays) m; -1 where it hits nothing. Inputs (worlds, rays, 3)."""
+        ...
