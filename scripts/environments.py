@@ -1,0 +1,199 @@
+"""Registered environments: finding one by its id, the options it takes, making a batch of it."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import enum
+import functools
+import importlib
+import inspect
+import os
+import re
+import sys
+import traceback
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+from gymnasium.envs.registration import EnvSpec, load_env_creator
+
+import mprl  # noqa: F401  registers our environments
+from mprl.errors import SettingError, UnknownNameError, unknown_name
+
+# Given by options of the command itself, or of no use on a command line.
+_NOT_OPTIONS = ("self", "num_envs", "render_mode", "output", "device", "autoreset_mode")
+
+
+def find(env_id: str) -> EnvSpec:
+    """The registered environment of this id; of `module:Name-v0` the module is imported first, from the current folder too.
+
+    Raises:
+        UnknownNameError: no such module or environment.
+        SettingError: the module cannot be imported.
+    """
+    module, _, name = env_id.rpartition(":")
+    if module:
+        _import(module)
+    try:
+        return gym.spec(name)
+    except gym.error.Error:
+        raise unknown_name("environment", name, gym.registry, "mprl list envs") from None
+
+
+def _import(module: str) -> None:
+    folder = os.getcwd()
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        importlib.import_module(module)
+    except Exception as error:  # a user's file can fail in every way
+        if isinstance(error, ModuleNotFoundError) and error.name and f"{module}.".startswith(f"{error.name}."):
+            raise UnknownNameError(f"no module named '{module}' in {folder} or among the installed packages") from None
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{where.filename}, line {where.lineno}"
+        if isinstance(error, SyntaxError):
+            place = f"{error.filename}, line {error.lineno}"
+        raise SettingError(f"the module '{module}' cannot be imported: {place}: {type(error).__name__}: {error}") from None
+
+
+def ours() -> dict[str, str]:
+    """Ids of this package's environments, with the first line of what each is."""
+    return {name: summary(spec) for name, spec in sorted(gym.registry.items()) if spec.namespace == "mprl"}
+
+
+def summary(spec: EnvSpec) -> str:
+    """The first sentence of an environment's docstring."""
+    try:
+        text = inspect.getdoc(_creator(spec)) or ""
+    except (ImportError, AttributeError):
+        return ""
+    return " ".join(text.split("\n\n")[0].split())
+
+
+def make(env_id: str, num_envs: int, device: str | None = None, **settings: Any) -> gym.vector.VectorEnv[Any, Any, Any]:
+    """A batch of an environment: its own batched form where it has one, otherwise copies stepped in turn.
+
+    Args:
+        env_id: as `find` takes it.
+        num_envs: number of worlds.
+        device: where an environment that can choose is simulated.
+        settings: its own keyword arguments.
+
+    Raises:
+        MprlError: unknown, or something in it or its settings a user can get wrong.
+    """
+    if num_envs < 1:
+        raise SettingError(f"expected at least 1 world, found --num-envs {num_envs}")
+    spec = find(env_id)
+    accepted = _parameters(spec)
+    if "output" in accepted:
+        settings["output"] = "torch"
+    if "device" in accepted and device is not None:
+        settings["device"] = device
+    try:
+        return gym.make_vec(spec, num_envs=num_envs, **settings)
+    except gym.error.Error as error:  # a package that is missing, say
+        raise SettingError(f"{spec.id}: {str(error).splitlines()[0]}") from None
+
+
+def options(spec: EnvSpec) -> type:
+    """A dataclass of the keyword arguments that an environment takes, with their help from its docstring."""
+    import tyro
+
+    creator = _creator(spec)
+    about, hints = _argument_help(inspect.getdoc(creator) or ""), _hints(creator)
+    fields: list[tuple[str, Any, Any]] = []
+    for name, parameter in _parameters(spec).items():
+        if name in _NOT_OPTIONS or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        default = spec.kwargs.get(name, parameter.default)
+        required = default is parameter.empty
+        kind = _simplified(hints.get(name, str if required else type(default)))
+        extras = [tyro.conf.arg(help=about.get(name, ""))]
+        if kind is None:
+            kind, extras = Any, [*extras, _python_literal()]
+        elif default is None:
+            kind = kind | None
+        standard = dataclasses.field() if required else dataclasses.field(default_factory=functools.partial(copy.copy, default))
+        fields.append((name, typing.Annotated[(kind, *extras)], standard))
+    made = dataclasses.make_dataclass("EnvironmentOptions", fields, frozen=True, kw_only=True)
+    made.__doc__ = f"Keyword arguments of {spec.id}."
+    return made
+
+
+def changed(settings: Any) -> dict[str, Any]:
+    """The fields of a dataclass that differ from its defaults."""
+    values = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
+    standard = {f.name: f.default_factory() for f in dataclasses.fields(settings) if callable(f.default_factory)}
+    return {name: value for name, value in values.items() if name not in standard or repr(value) != repr(standard[name])}
+
+
+def _creator(spec: EnvSpec) -> Callable[..., Any]:
+    entry = spec.vector_entry_point or spec.entry_point
+    return load_env_creator(entry) if isinstance(entry, str) else entry  # type: ignore[return-value]
+
+
+def _parameters(spec: EnvSpec) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(_creator(spec)).parameters
+
+
+def _hints(creator: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(creator.__init__ if inspect.isclass(creator) else creator)
+    except Exception:  # hints may name what is only imported for type checkers
+        return {}
+
+
+def _simplified(kind: Any) -> Any:
+    """The part of a type that can be written on a command line; None if nothing can."""
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if kind in (str, int, float, bool, type(None), Path) or origin is typing.Literal:
+        return kind
+    if inspect.isclass(kind) and issubclass(kind, enum.Enum):
+        return kind
+    if origin in (typing.Union, types.UnionType):
+        members = _distinct(_simplified(member) for member in inner)
+        return typing.Union[tuple(members)] if set(members) - {type(None)} else None  # noqa: UP007  made at run time
+    if origin in (list, tuple, Sequence) and inner:
+        members = _distinct(_simplified(member) for member in inner if member is not Ellipsis)
+        if not members or origin is tuple and Ellipsis not in inner and len(members) != 1:
+            return None
+        return list[members[0]] if origin is list else tuple[(members[0], ...)]  # type: ignore[valid-type]
+    return None
+
+
+def _distinct(kinds: Iterable[Any]) -> list[Any]:
+    found = list(dict.fromkeys(kind for kind in kinds if kind is not None))
+    return [kind for kind in found if not (kind is Path and str in found)]
+
+
+def _python_literal() -> Any:
+    """How values without a simple type are read: as Python's literals, otherwise as text."""
+    import ast
+
+    import tyro
+
+    def read(words: list[str]) -> Any:
+        try:
+            return ast.literal_eval(words[0])
+        except (ValueError, SyntaxError):
+            return words[0]
+
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1, metavar="VALUE", instance_from_str=read, is_instance=lambda value: True, str_from_instance=lambda value: [repr(value)]
+    )
+
+
+def _argument_help(docstring: str) -> dict[str, str]:
+    """What the section `Args:` of a docstring says about each argument."""
+    found: dict[str, str] = {}
+    section = re.search(r"^(?:Args|Arguments|Parameters):\n((?:(?: .*)?\n?)*)", docstring, re.MULTILINE)
+    for entry in re.split(r"\n(?=    \S)", section.group(1).rstrip()) if section else []:
+        names, _, text = entry.strip().partition(":")
+        for name in names.split(","):
+            found[re.sub(r"\(.*\)", "", name).strip(" `*")] = " ".join(text.split())
+    return found

@@ -1,0 +1,89 @@
+"""From the words of a command line to a dataclass; a mistake in them becomes one line."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import re
+import typing
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from mprl.errors import MprlError, SettingError, unknown_name
+
+T = TypeVar("T")
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_FRAME = "╭╮╰╯│─"
+
+
+def parse(options: type[T], command: str, args: Sequence[str], description: str | None = None) -> T:
+    """Parse a command's arguments into the dataclass that describes them.
+
+    Args:
+        options: a dataclass whose attributes' docstrings are the help texts.
+        command: "mprl train", for messages.
+        args: the words after the command.
+        description: shown above the options by `--help`, by default the dataclass's docstring.
+
+    Raises:
+        SettingError: a value is missing or wrong.
+        UnknownNameError: an option that does not exist, with the nearest one that does.
+        SystemExit: with code 0, after `--help`.
+    """
+    import tyro
+
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(printed):
+            parsed, unknown = tyro.cli(
+                options,
+                prog=command,
+                description=description,
+                args=list(args),
+                return_unknown_args=True,
+                config=(tyro.conf.FlagConversionOff,),
+            )
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise SettingError(f"{_first_paragraph(printed.getvalue())} ({command} --help)") from None
+    if unknown:
+        raise _unexpected(unknown[0], names(options), command)
+    return parsed
+
+
+def _first_paragraph(box: str) -> str:
+    """The message in a box that tyro drew, as one line."""
+    lines = []
+    for line in _COLOURS.sub("", box).splitlines()[1:]:
+        text = line.strip(_FRAME + " ")
+        if not text:  # a rule: help follows
+            break
+        lines.append(text)
+    text = " ".join(lines).removeprefix("Error parsing ")
+    return re.sub(r"^Missing from .*?: ", "missing: ", text).rstrip(".")
+
+
+def _unexpected(word: str, known: list[str], command: str) -> MprlError:
+    if word.startswith("-"):
+        return unknown_name("option", word.split("=")[0].replace("_", "-"), known, f"{command} --help")
+    return SettingError(f"did not expect '{word}' ({command} --help)")
+
+
+def names(options: Any, prefix: str = "--") -> list[str]:
+    """All options of a dataclass and of the dataclasses in it: `--agent`, `--agent.learning-rate`, ..."""
+    import tyro
+
+    found = []
+    hints = typing.get_type_hints(options, include_extras=True)
+    for field in dataclasses.fields(options):
+        kind, name = hints[field.name], field.name.replace("_", "-")
+        extras = typing.get_args(kind)[1:] if typing.get_origin(kind) is typing.Annotated else ()
+        kind = typing.get_args(kind)[0] if extras else kind
+        if tyro.conf.Positional in extras:
+            continue
+        name = next((given for extra in extras if (given := getattr(extra, "name", None))), name)
+        found += names(kind, f"{prefix}{name}.") if dataclasses.is_dataclass(kind) else [prefix + name]
+    return found
