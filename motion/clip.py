@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 from mprl.errors import MotionFormatError
 
+# s; a file that claims more is broken, and laying it out would only fill the memory
+MAX_DURATION = 3600.0
+
 Loop = Literal["wrap", "none"]
 Array = NDArray[np.float64]
 
@@ -41,6 +44,8 @@ class Skeleton:
             raise ValueError(f"skeleton: {joints} names, {len(self.parents)} parents, offsets of shape {self.offsets.shape}")
         if joints == 0 or self.parents[0] != -1 or any(not 0 <= p < i for i, p in enumerate(self.parents) if i):
             raise ValueError("skeleton: joint 0 must be the only root, and each parent must come before its children")
+        if not np.isfinite(self.offsets).all():
+            raise ValueError("skeleton: offsets must be finite, found NaN or infinity")
 
 
 @dataclass(frozen=True)
@@ -95,9 +100,19 @@ class MotionClip:
             )
         if not (np.isfinite(self.frame_rate) and self.frame_rate > 0):
             raise MotionFormatError(f"{self.name}: frame rate must be positive, found {self.frame_rate}")
+        if self.duration > MAX_DURATION:
+            raise MotionFormatError(f"{self.name}: expected a motion of at most an hour, found {self.duration:.6g} s")
         if self.loop not in ("wrap", "none"):
             raise MotionFormatError(f"{self.name}: loop must be 'wrap' or 'none', found '{self.loop}'")
         _check_finite(self.name, self.root_position, self.rotations)
+        if self.contacts is not None:
+            contacts = np.array(self.contacts, dtype=bool)
+            if contacts.ndim != 2 or len(contacts) != frames:
+                raise MotionFormatError(f"{self.name}: expected contacts ({frames}, feet), found {contacts.shape}")
+            contacts.flags.writeable = False
+            object.__setattr__(self, "contacts", contacts)
+        if self.betas is not None and not (self.betas.ndim == 1 and np.isfinite(self.betas).all()):
+            raise MotionFormatError(f"{self.name}: betas must be a vector of finite numbers")
         norm = np.linalg.norm(self.rotations, axis=-1)
         if np.abs(norm - 1).max() > 1e-3:
             frame, joint = np.argwhere(np.abs(norm - 1) > 1e-3)[0]

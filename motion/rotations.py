@@ -64,7 +64,7 @@ def from_axis_angle(axis: Tensor, radians: Tensor) -> Tensor:
 
 
 def hinge_angle(q: Tensor, axis: Tensor) -> Tensor:
-    """Angle about a unit axis, rad in (-pi, pi]: the twist of q about it, (...)."""
+    """Angle about a unit axis, rad in [-pi, pi): the twist of q about it, (...)."""
     twist = 2.0 * torch.atan2((q[..., 1:] * axis).sum(dim=-1), q[..., 0])
     return torch.remainder(twist + torch.pi, 2 * torch.pi) - torch.pi
 

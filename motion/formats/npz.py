@@ -6,8 +6,9 @@ Keys: `format` ("mprl-motion"), `version`, `name`, `frame_rate`, `loop`, `root_p
 
 from __future__ import annotations
 
+import contextlib
 import os
-import tempfile
+import secrets
 import zipfile
 from pathlib import Path
 
@@ -36,12 +37,16 @@ def read(path: str | Path) -> MotionClip:
             raise MotionFormatError(f"{path}: unpacks to {unpacked // 2**20} MiB, expected at most {MAX_BYTES // 2**20}")
         with np.load(path, allow_pickle=False) as archive:
             content = {key: archive[key] for key in archive.files}
+        if not all(isinstance(value, np.ndarray) for value in content.values()):  # a zip may hold any file
+            raise MotionFormatError(f"{path}: expected a .npz motion file, found a zip of other files")
     except MotionFormatError:
         raise
     except Exception as error:  # zip, zlib and NumPy each have their own ways to fail on a broken file
         raise MotionFormatError(f"{path}: expected a .npz motion file, cannot be read: {_one_line(error)}") from None
     if str(content.get("format", "")) != "mprl-motion":
-        raise MotionFormatError(f'{path}, key "format": expected "mprl-motion"; this .npz holds {", ".join(sorted(content))[:80] or "nothing"}')
+        raise MotionFormatError(
+            f'{path}, key "format": expected "mprl-motion"; this .npz holds {", ".join(sorted(content))[:80] or "nothing"}'
+        )
     version = content.get("version", np.array(0))
     if version.size != 1 or version.dtype.kind not in "iu" or int(version.item()) != VERSION:
         raise MotionFormatError(f'{path}, key "version": expected {VERSION}, found {str(version)[:20]}; update mprl')
@@ -62,12 +67,12 @@ def read(path: str | Path) -> MotionClip:
             root_position=content["root_position"],
             rotations=content["rotations"],
             loop=str(content["loop"]),  # type: ignore[arg-type]
-            contacts=content["contacts"].astype(bool) if "contacts" in content else None,
+            contacts=_booleans(content["contacts"]) if "contacts" in content else None,
             betas=content.get("betas"),
             gender=str(content.get("gender", "neutral")),
             provenance=Provenance(*(str(content.get(key, "")) for key in ("source", "licence", "author"))),
         )
-    except (MotionFormatError, ValueError, TypeError) as error:
+    except (MotionFormatError, ValueError, TypeError, OverflowError) as error:
         raise MotionFormatError(f"{path}: {_one_line(error)}") from None
 
 
@@ -79,10 +84,10 @@ def write(clip: MotionClip, path: str | Path) -> Path:
     """
     path = Path(path)
     optional = {key: value for key, value in (("contacts", clip.contacts), ("betas", clip.betas)) if value is not None}
-    temporary = None
+    # not `tempfile`, whose files nobody else may read
+    temporary = path.parent / f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}"
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix=".npz", delete=False) as file:
-            temporary = Path(file.name)
+        with temporary.open("xb") as file:
             np.savez_compressed(
                 file,
                 format="mprl-motion", version=VERSION, name=clip.name, frame_rate=clip.frame_rate, loop=clip.loop,
@@ -96,10 +101,17 @@ def write(clip: MotionClip, path: str | Path) -> Path:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
         raise MotionFormatError(f"{path}: cannot be written: {error.strerror or error}") from None
+    finally:  # gone already if all went well; a Ctrl-C leaves nothing either
+        with contextlib.suppress(OSError):
+            temporary.unlink()
     return path
+
+
+def _booleans(values: np.ndarray) -> np.ndarray:
+    if values.dtype.kind not in "biu":
+        raise ValueError(f'the key "contacts" must hold true and false, found {values.dtype}')
+    return values.astype(bool)
 
 
 def _one_line(error: Exception) -> str:
