@@ -29,26 +29,36 @@ def body_clearance(character: Character, qpos: Array) -> Array:
         qpos: (T, nq).
     """
     model = character.model
-    data = mujoco.MjData(model)
-    geoms = [g for g in range(model.ngeom) if model.geom_bodyid[g] != 0]
+    position, turned = _geom_poses(model, qpos)
     clearance = np.full((len(qpos), model.nbody - 1), np.inf)
+    for g in range(model.ngeom):
+        body = model.geom_bodyid[g] - 1
+        if body >= 0:
+            height = position[:, g, 2] + _lowest_point(model, g, turned[:, g])[:, 2]
+            clearance[:, body] = np.minimum(clearance[:, body], height)
+    return clearance
+
+
+def _geom_poses(model: mujoco.MjModel, qpos: Array) -> tuple[Array, Array]:
+    """Where all geoms are, (T, G, 3), and how they are turned, (T, G, 3, 3)."""
+    data = mujoco.MjData(model)
+    position, turned = np.empty((len(qpos), model.ngeom, 3)), np.empty((len(qpos), model.ngeom, 3, 3))
     for t, pose in enumerate(qpos):
         data.qpos[:] = pose
         mujoco.mj_kinematics(model, data)
-        for g in geoms:
-            up, size = data.geom_xmat[g].reshape(3, 3)[2], model.geom_size[g]
-            kind = model.geom_type[g]
-            if kind == _SPHERE:
-                reach = size[0]
-            elif kind == _CAPSULE:
-                reach = abs(up[2]) * size[1] + size[0]
-            elif kind == _BOX:
-                reach = np.abs(up) @ size
-            else:
-                reach = model.geom_rbound[g]
-            body = model.geom_bodyid[g] - 1
-            clearance[t, body] = min(clearance[t, body], data.geom_xpos[g, 2] - reach)
-    return clearance
+        position[t], turned[t] = data.geom_xpos, data.geom_xmat.reshape(-1, 3, 3)
+    return position, turned
+
+
+def _lowest_point(model: mujoco.MjModel, geom: int, turned: Array) -> Array:
+    """From a geom's centre to its lowest point, (T, 3) m, world, where it is turned like `turned` (T, 3, 3)."""
+    kind, size, up = model.geom_type[geom], model.geom_size[geom], turned[:, 2]
+    if kind == _BOX:
+        return np.einsum("tij,tj->ti", turned, -np.where(up < 0, -1.0, 1.0) * size)
+    radius = size[0] if kind in (_SPHERE, _CAPSULE) else model.geom_rbound[geom]
+    half_length = size[1] if kind == _CAPSULE else 0.0
+    tip = -np.where(up[:, 2:] < 0, -1.0, 1.0) * half_length * turned[:, :, 2]
+    return tip - np.array([0.0, 0.0, radius])
 
 
 def lift_out_of_floor(clip: MotionClip, character: Character, window: float = 0.1) -> MotionClip:
@@ -78,19 +88,22 @@ def lift_out_of_floor(clip: MotionClip, character: Character, window: float = 0.
     return replace(clip, root_position=root)
 
 
-def label_contacts(clip: MotionClip, character: Character, height: float = 0.025, speed: float = 0.6) -> MotionClip:
+def label_contacts(clip: MotionClip, character: Character, height: float = 0.055, speed: float = 1.2) -> MotionClip:
     """The clip with each foot labelled as bearing on the floor or not.
 
-    A foot bears when its lowest point is within `height` m of the floor and the foot moves slower than `speed` m/s.
+    A foot bears while its lowest point is within `height` m of the floor and is slower than `speed` m/s. The point itself, not
+    the foot's middle, because a foot that rolls over its toes moves; and a generous height, because recorded feet in stance
+    float up to 5 cm above the floor (DeepMimic's run and zombie walk do).
     """
-    qpos = character.to_qpos(clip).numpy()
-    feet = [character.body_names.index(name) for name in character.feet]
-    clearance = body_clearance(character, qpos)[:, feet]
-    data = mujoco.MjData(character.model)
-    position = np.empty((len(qpos), len(feet), 3))
-    for t, pose in enumerate(qpos):
-        data.qpos[:] = pose
-        mujoco.mj_kinematics(character.model, data)
-        position[t] = data.xipos[1:][feet]
-    velocity = np.gradient(position, 1.0 / clip.frame_rate, axis=0)
-    return replace(clip, contacts=(clearance < height) & (np.linalg.norm(velocity, axis=-1) < speed))
+    model = character.model
+    position, turned = _geom_poses(model, character.to_qpos(clip).numpy())
+    contacts = np.zeros((clip.num_frames, len(character.feet)), dtype=bool)
+    for foot, name in enumerate(character.feet):
+        for g in np.flatnonzero(model.geom_bodyid == model.body(name).id):
+            arm = _lowest_point(model, g, turned[:, g])
+            fixed = np.einsum("tji,tj->ti", turned[:, g], arm)  # the same point in the geom's own frame
+            turning = np.einsum("tij,tj->ti", np.gradient(turned[:, g], axis=0), fixed)
+            velocity = (np.gradient(position[:, g], axis=0) + turning) * clip.frame_rate
+            near = position[:, g, 2] + arm[:, 2] < height
+            contacts[:, foot] |= near & (np.linalg.norm(velocity, axis=-1) < speed)
+    return replace(clip, contacts=contacts)

@@ -150,7 +150,7 @@ def _lay_out(clip: MotionClip, character: Character, velocity_cutoff: float | No
     velocity = frame_velocities(clip, character, velocity_cutoff)
     qvel = torch.lerp(velocity[before], velocity[before + 1], blend.unsqueeze(-1))
     body, com, com_velocity = _body_motion(character.model, qpos.numpy(), qvel.numpy())
-    contacts = torch.as_tensor(clip.contacts, dtype=torch.float64)
+    contacts = torch.tensor(clip.contacts, dtype=torch.float64)
     contacts = torch.lerp(contacts[before], contacts[before + 1], blend.unsqueeze(-1))
     return torch.cat((qpos, qvel, character.to_control(qpos), body.flatten(1), com, com_velocity, contacts), dim=1)
 
