@@ -28,10 +28,17 @@ def load(motion: str | Path) -> MotionClip:
     if isinstance(motion, str) and motion in shipped:
         return npz.read(shipped[motion])
     path = Path(motion)
-    looks_like_a_path = isinstance(motion, Path) or path.suffix or len(path.parts) > 1 or path.exists()
+    looks_like_a_path = isinstance(motion, Path) or path.suffix or len(path.parts) > 1 or _exists(path)
     if not looks_like_a_path:
-        raise unknown_name("motion", str(motion), shipped, "mprl list motions")
+        raise unknown_name("motion", str(motion)[:200], shipped, "mprl list motions")
     reader = READERS.get(path.suffix.lower())
-    if reader is None and path.exists():
+    if reader is None and _exists(path):
         raise MotionFormatError(f"{path}: unknown kind of motion file; known are {', '.join(READERS)}")
     return (reader or deepmimic.read)(path)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # no name that a file could have
+        return False

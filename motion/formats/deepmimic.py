@@ -28,10 +28,14 @@ import torch
 from mprl.errors import MotionFormatError
 from mprl.motion import rotations as rot
 from mprl.motion.characters.humanoid import HUMANOID
-from mprl.motion.clip import MotionClip, Provenance, resample
+from mprl.motion.clip import MAX_DURATION, MotionClip, Provenance, resample
 from mprl.motion.formats.files import read_text
 
 COLUMNS = 44
+# s; no camera is faster, and a frame of nearly no length would ask for millions of frames in between
+MIN_DURATION = 1e-4
+# Hz; frames of uneven duration are resampled at the shortest one's rate, or at this
+MAX_RATE = 240.0
 _BALLS = {
     "root": 4, "chest": 8, "neck": 12, "right_hip": 16, "right_ankle": 21, "right_shoulder": 25,
     "left_hip": 30, "left_ankle": 35, "left_shoulder": 39,
@@ -70,7 +74,7 @@ def read(path: str | Path) -> MotionClip:
     durations = np.diff(times)
     rate = 1.0 / durations.mean()
     if durations.max() - durations.min() > 1e-3 * durations.mean():
-        rate = 1.0 / durations.min()
+        rate = min(1.0 / durations.min(), MAX_RATE)
         root, rotations = resample(times, rate, root, rotations)
         rate = (len(root) - 1) / (times[-1] - times[0])
     name = path.stem.removeprefix("humanoid3d_")
@@ -105,10 +109,13 @@ def _parse(path: Path) -> tuple[np.ndarray, str]:
                     f"{path}, frame {index}, column {column}: expected a finite number below 1e6, found {json.dumps(value)[:40]}"
                 )
     frames = np.array(rows, dtype=np.float64)
-    bad = frames[:-1, 0] <= 0
+    bad = frames[:-1, 0] < MIN_DURATION
     if bad.any():
         index = int(np.argmax(bad))
-        raise MotionFormatError(f"{path}, frame {index}: expected a positive duration, found {frames[index, 0]:g} s")
+        raise MotionFormatError(f"{path}, frame {index}: expected a duration of at least {MIN_DURATION:g} s, found {frames[index, 0]:g} s")
+    seconds = frames[:-1, 0].sum()
+    if seconds > MAX_DURATION:
+        raise MotionFormatError(f"{path}: expected a motion of at most an hour, found {seconds:.6g} s")
     return frames, loop
 
 

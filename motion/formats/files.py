@@ -11,11 +11,14 @@ MAX_BYTES = 512 * 2**20
 
 def check(path: Path) -> None:
     """Raise a one-line MotionFormatError unless `path` is a file of a size that a motion can have."""
-    if not path.exists():
-        raise MotionFormatError(f"{path}: no such file")
-    if not path.is_file():
+    try:
+        there, is_file, size = path.exists(), path.is_file(), path.stat().st_size if path.is_file() else 0
+    except (OSError, ValueError) as error:  # too long a name, a folder without permission, a zero byte
+        raise MotionFormatError(f"{str(path)[:200]!r}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    if not there:
+        raise MotionFormatError(f"{str(path)[:200]}: no such file")
+    if not is_file:
         raise MotionFormatError(f"{path}: expected a file, found a folder")
-    size = path.stat().st_size
     if size == 0:
         raise MotionFormatError(f"{path}: the file is empty")
     if size > MAX_BYTES:
