@@ -58,9 +58,8 @@ def right_leg(pelvis: Array, pelvis_rotation: Rotation, ankle: Array, foot_rotat
     line = ankle - (pelvis + pelvis_rotation.apply(HIP))
     reach = np.linalg.norm(line, axis=1)
     if reach.max() >= THIGH + SHANK:
-        print(f"the leg is {THIGH + SHANK:.3f} m long, frame {int(reach.argmax())} asks for {reach.max():.3f} m")
+        raise ValueError(f"the leg is {THIGH + SHANK:.3f} m long, frame {int(reach.argmax())} asks for {reach.max():.3f} m")
     up = -line / reach[:, None]
-    reach = np.minimum(reach, 0.9999 * (THIGH + SHANK))
     side = np.cross(up, foot_rotation.apply([1.0, 0.0, 0.0]))
     side /= np.linalg.norm(side, axis=1, keepdims=True)
     leg = Rotation.from_matrix(np.stack((np.cross(side, up), side, up), axis=-1))
@@ -71,7 +70,7 @@ def right_leg(pelvis: Array, pelvis_rotation: Rotation, ankle: Array, foot_rotat
     return Limb((_wxyz(pelvis_rotation.inv() * thigh), _wxyz(about("y", knee)), _wxyz(shank.inv() * foot_rotation)))
 
 
-def right_arm(swing: Array, elbow: Array, abduction: Array | float = 0.12, inward: float = 0.25) -> Limb:
+def right_arm(swing: Array, elbow: Array, abduction: Array | float = 0.12, inward: float = 0.12) -> Limb:
     """The right arm hanging, swung forward by `swing`, its elbow bent by `elbow`, rad, (T,).
 
     `abduction` holds it off the trunk, `inward` turns the bent forearm towards the front of the body.
@@ -141,3 +140,15 @@ def dynamics(clip: MotionClip) -> Dynamics:
         point = pose[:2] - np.array([moment[1] + pose[2] * force[0], pose[2] * force[1] - moment[0]]) / lift
         rows.append((data.subtree_com[1].copy(), force.copy(), point, data.subtree_angmom[1].copy(), velocity, data.qfrc_inverse.copy()))
     return Dynamics(*(np.array(column) for column in zip(*rows, strict=True)))
+
+
+def centre_of_mass(clip: MotionClip) -> Array:
+    """Of the whole body, (T, 3) m."""
+    data = mujoco.MjData(_model)
+    com = np.empty((clip.num_frames, 3))
+    for t, pose in enumerate(HUMANOID.to_qpos(clip).numpy()):
+        data.qpos[:] = pose
+        mujoco.mj_kinematics(_model, data)
+        mujoco.mj_comPos(_model, data)
+        com[t] = data.subtree_com[1]
+    return com

@@ -17,18 +17,22 @@ from mprl.motion.characters.humanoid import HUMANOID
 from mprl.motion.clip import MotionClip
 from mprl.motion.clips.pose import HEEL, PROVENANCE, TOE, Array, about, assemble, dynamics, right_arm, right_leg
 
-FRAME_RATE, FRAMES = 60.0, 66  # a cycle of 1.1 s
-STRIDE = 1.21  # m: 1.1 m/s
+FRAME_RATE, FRAMES = 60.0, 64  # a cycle of 1.07 s
+STRIDE = 1.18  # m: 1.1 m/s
 HALF_STEP_WIDTH = 0.06  # m, from the line of walking to an ankle
 TOES_OUT = np.radians(7.0)
-PELVIS_HEIGHT, BOB = 0.834, 0.020  # mean and amplitude, m
+PELVIS_HEIGHT, BOB = 0.843, 0.018  # mean and amplitude, m
 COM_HEIGHT = 0.9  # m, about
 
 # Events of the right foot, in cycles.
-FOOT_FLAT, HEEL_OFF, TOE_OFF = 0.09, 0.34, 0.62
-STRIKE_PITCH, TOE_OFF_PITCH = np.radians(-16.0), np.radians(46.0)  # of the foot, toes down positive
-STRIKE_BRAKE = np.array([-26.0, 0.0, 3.0])  # acceleration of the ankle just before the strike, m/s^2
-SWING_LIFT = 0.045  # m, of the ankle above the straight way from toe-off to strike
+FOOT_FLAT, HEEL_OFF, OTHER_STRIKE, TOE_OFF = 0.09, 0.36, 0.50, 0.61
+# The foot's pitch there, toes down positive, with its derivatives: rad, rad/cycle, rad/cycle^2.
+STRIKE_PITCH = np.array([-0.31, 0.6, 0.0])
+PUSH_OFF_PITCH = np.array([0.28, 5.0, 25.0])
+TOE_OFF_PITCH = np.array([0.92, 6.0, -30.0])
+# Acceleration of the ankle as it leaves and just before it strikes, m/s^2.
+TOE_OFF_PULL, STRIKE_BRAKE = np.array([12.0, 0.0, 3.0]), np.array([-46.0, 0.0, 3.0])
+SWING_LIFT = 0.015  # m, of the ankle above the straight way from toe-off to strike
 
 
 def walk() -> MotionClip:
@@ -36,7 +40,7 @@ def walk() -> MotionClip:
     phase = np.arange(FRAMES) / FRAMES
     ankle, foot = _right_foot(phase)
     target = _zero_moment_path(phase)
-    pelvis = np.stack((STRIDE * (phase - 0.25), np.zeros(FRAMES), PELVIS_HEIGHT - BOB * np.cos(4 * np.pi * (phase - 0.03))), axis=1)
+    pelvis = np.stack((STRIDE * (phase - 0.25), np.zeros(FRAMES), PELVIS_HEIGHT - BOB * np.cos(4 * np.pi * (phase - 0.045))), axis=1)
     for _ in range(8):
         clip = _clip(phase, pelvis, ankle, foot)
         error = target - dynamics(clip).zero_moment_point[:-1]
@@ -51,8 +55,8 @@ def _right_foot(phase: Array) -> tuple[Array, Rotation]:
     swing the ankle is led from where it leaves to where it strikes.
     """
     pitch = BPoly.from_derivatives(
-        [0.0, FOOT_FLAT, HEEL_OFF, TOE_OFF, 1.0],
-        [[STRIKE_PITCH, 0.6, 0], [0, 0, 0], [0, 0, 0], [TOE_OFF_PITCH, 5.0, -10.0], [STRIKE_PITCH, 0.6, 0]],
+        [0.0, FOOT_FLAT, HEEL_OFF, OTHER_STRIKE, TOE_OFF, 1.0],
+        [STRIKE_PITCH, [0, 0, 0], [0, 0, 0], PUSH_OFF_PITCH, TOE_OFF_PITCH, STRIKE_PITCH],
     )
     place = np.array([0.0, -HALF_STEP_WIDTH, 0.0])
 
@@ -66,10 +70,10 @@ def _right_foot(phase: Array) -> tuple[Array, Rotation]:
         p = rolled(at + step * np.arange(3))
         return np.array([p[0], (-3 * p[0] + 4 * p[1] - p[2]) / (2 * step), (p[0] - 2 * p[1] + p[2]) / step**2])
 
-    strike = position_velocity_acceleration(0.0, 1e-4)
+    leave, strike = position_velocity_acceleration(TOE_OFF, -1e-4), position_velocity_acceleration(0.0, 1e-4)
     strike[0, 0] += STRIDE
-    strike[2] = STRIKE_BRAKE * (FRAMES / FRAME_RATE) ** 2
-    swing = BPoly.from_derivatives([TOE_OFF, 1.0], [position_velocity_acceleration(TOE_OFF, -1e-4), strike])
+    leave[2], strike[2] = (acceleration * (FRAMES / FRAME_RATE) ** 2 for acceleration in (TOE_OFF_PULL, STRIKE_BRAKE))
+    swing = BPoly.from_derivatives([TOE_OFF, 1.0], [leave, strike])
     progress = np.clip((phase - TOE_OFF) / (1 - TOE_OFF), 0.0, 1.0)
     lift = SWING_LIFT * 64 * (progress * (1 - progress)) ** 3
     ankle = np.where(phase[:, None] <= TOE_OFF, rolled(phase), swing(phase) + lift[:, None] * [0.0, 0.0, 1.0])
