@@ -17,7 +17,7 @@ def forward_kinematics(skeleton: Skeleton, root_position: Tensor, rotations: Ten
         root_position: (..., 3) m.
         rotations: (..., J, 4) wxyz, relative to the parent.
     """
-    offsets = torch.as_tensor(skeleton.offsets, dtype=rotations.dtype, device=rotations.device)
+    offsets = torch.tensor(skeleton.offsets, dtype=rotations.dtype, device=rotations.device)
     positions, world = [root_position], [rotations[..., 0, :]]
     for joint, parent in enumerate(skeleton.parents[1:], start=1):
         positions.append(positions[parent] + rot.rotate(world[parent], offsets[joint].expand_as(root_position)))

@@ -23,6 +23,10 @@ _NONE = int(mujoco.mjtStage.mjSTAGE_NONE)
 _BAD = [int(w) for w in (mujoco.mjtWarning.mjWARN_BADQPOS, mujoco.mjtWarning.mjWARN_BADQVEL, mujoco.mjtWarning.mjWARN_BADQACC)]
 _COUNT = 1  # of mjWarningStat (last info, number)
 _PREFIX = "mprl_contact_"
+# What only a step's last stage computes. `Batch` leaves another world's values there after a call that stops before it.
+_ACCELERATION = frozenset(
+    ("qacc", "qacc_smooth", "act_dot", "actuator_force", "qfrc_actuator", "qfrc_constraint", "qfrc_smooth", "cacc", "cfrc_int", "cfrc_ext")
+)
 
 
 def watch_contacts(spec: mujoco.MjSpec) -> mujoco.MjSpec:
@@ -65,6 +69,9 @@ class CpuSimulation:
         self._contact_address = np.array(addresses)
         self._touched = np.zeros((num_worlds, model.nsensordata), dtype=bool)
         self._diverged = np.zeros(num_worlds, dtype=bool)
+        self._kept: dict[str, np.ndarray] = {}
+        if (model.sensor_needstage > _VELOCITY).any():
+            raise ValueError("the model has sensors of forces or accelerations: bind the fields that they read instead")
         self._batch.forward(stage=_VELOCITY)
 
     def _has_contact_sensor(self, body: int) -> bool:
@@ -76,6 +83,8 @@ class CpuSimulation:
 
     def bind(self, field: str) -> Tensor:
         array = self._batch.bind(field)
+        if field in _ACCELERATION:
+            return torch.from_numpy(self._kept.setdefault(field, np.zeros_like(array)))
         if array.flags.writeable:
             return torch.from_numpy(array)
         with warnings.catch_warnings():  # torch has no read-only tensors; nobody here writes to an output
@@ -93,6 +102,8 @@ class CpuSimulation:
             self._batch.step(nstep=1, stage=_NONE)
             if substep:
                 self._touched |= self._sensors > 0
+        for field, kept in self._kept.items():
+            kept[:] = self._batch.bind(field)
         self._batch.forward(stage=_VELOCITY)
         self._touched |= self._sensors > 0
         self._diverged[:] = self._batch.warning[:, _BAD, _COUNT].sum(axis=1) > before
@@ -110,16 +121,26 @@ class CpuSimulation:
         self._batch.forward(ids, stage=_VELOCITY)
         self._touched[ids] = False
         self._diverged[ids] = False
+        for kept in self._kept.values():
+            kept[ids] = 0.0
 
     def state(self) -> Tensor:
         return torch.from_numpy(self._batch.state.copy())
 
     def set_state(self, state: Tensor) -> None:
         self._batch.state[:] = state.numpy()
+        self._touched[:] = False
+        self._diverged[:] = False
+        for kept in self._kept.values():
+            kept[:] = 0.0
         self._batch.forward(stage=_VELOCITY)
 
     def expand(self, field: str) -> Tensor:
         return torch.from_numpy(self._batch.expand(field))
+
+    def set_constants(self) -> None:
+        self._batch.set_const()
+        self._batch.forward(stage=_VELOCITY)
 
     def apply_force(self, body: int, force: Tensor) -> None:
         self._force[:, body, :3] = force.numpy()

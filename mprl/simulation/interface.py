@@ -35,7 +35,8 @@ class Simulation(Protocol):
         """A live view of a state or derived field, (worlds, ...): float64 on the CPU, float32 on a GPU.
 
         State fields (qpos, qvel, ctrl, xfrc_applied, ...) may be written; the write counts from the next call. Derived fields
-        (xpos, sensordata, ...) are current after every call. Views stay valid as long as the simulation lives.
+        (xpos, sensordata, ...) are current after every call. Forces and accelerations (actuator_force, qacc, ...) are those of
+        the last substep, and zero before the first and after a reset. Views stay valid as long as the simulation lives.
         """
         ...
 
@@ -65,15 +66,19 @@ class Simulation(Protocol):
         ...
 
     def expand(self, field: str) -> Tensor:
-        """Per-world values of a model field, (worlds, ...), writable."""
+        """Per-world values of a model field, (worlds, ...), writable. After a change of masses or sizes call `set_constants`."""
+        ...
+
+    def set_constants(self) -> None:
+        """Recompute what MuJoCo derives from the model's fields; without it a new mass may have no effect at all."""
         ...
 
     def apply_force(self, body: int, force: Tensor) -> None:
-        """Push a body with a force at its centre of mass, (worlds, 3) N in the world's frame, until called again."""
+        """Push a body with a force at its centre of mass, (worlds, 3) N in the world's frame, until called again or reset."""
         ...
 
     def contacts(self, bodies: Sequence[int]) -> Tensor:
-        """Which bodies a contact force could act on during the last `step`, in any of its substeps, (worlds, bodies) bool."""
+        """Which bodies touched the world in any state that the last `step` reached, its last one included, (worlds, bodies) bool."""
         ...
 
     def ray(self, origin: Tensor, direction: Tensor, **options: Any) -> Tensor:
