@@ -66,12 +66,10 @@ def ours() -> dict[str, str]:
 
 
 def summary(spec: EnvSpec) -> str:
-    """The first sentence of an environment's docstring."""
-    try:
-        text = inspect.getdoc(_creator(spec)) or ""
-    except (ImportError, AttributeError):
-        return ""
-    return " ".join(text.split("\n\n")[0].split())
+    """What an environment is: the first sentence of its docstring, without headings and links."""
+    text = re.sub(r"^#.*$", "", _documentation(spec), flags=re.MULTILINE).strip()
+    text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", " ".join(text.split("\n\n")[0].split()))
+    return re.split(r"(?<=[.!?]) ", text)[0]
 
 
 def make(env_id: str, num_envs: int, device: str | None = None, **settings: Any) -> gym.vector.VectorEnv[Any, Any, Any]:
@@ -105,7 +103,7 @@ def options(spec: EnvSpec) -> type:
     import tyro
 
     creator = _creator(spec)
-    about, hints = _argument_help(inspect.getdoc(creator) or ""), _hints(creator)
+    about, hints = _argument_help(_documentation(spec)), _hints(creator)
     fields: list[tuple[str, Any, Any]] = []
     for name, parameter in _parameters(spec).items():
         if name in _NOT_OPTIONS or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
@@ -132,9 +130,27 @@ def changed(settings: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name not in standard or repr(value) != repr(standard[name])}
 
 
+def _documentation(spec: EnvSpec) -> str:
+    """The docstring of the environment's own class, not one that it inherits; of its single form where the batched one has none."""
+    for entry in (spec.vector_entry_point, spec.entry_point):
+        try:
+            creator = load_env_creator(entry) if isinstance(entry, str) else entry
+        except (ImportError, AttributeError, gym.error.Error):  # a package that is missing
+            continue
+        if creator is not None and creator.__doc__:
+            return inspect.cleandoc(creator.__doc__)
+    return ""
+
+
 def _creator(spec: EnvSpec) -> Callable[..., Any]:
     entry = spec.vector_entry_point or spec.entry_point
-    return load_env_creator(entry) if isinstance(entry, str) else entry  # type: ignore[return-value]
+    try:
+        creator = load_env_creator(entry) if isinstance(entry, str) else entry
+    except (ImportError, AttributeError, gym.error.Error) as error:
+        raise SettingError(f"{spec.id}: {str(error).splitlines()[0]}") from None
+    if creator is None:
+        raise SettingError(f"{spec.id}: registered without an entry point")
+    return creator
 
 
 def _parameters(spec: EnvSpec) -> Mapping[str, inspect.Parameter]:

@@ -57,7 +57,7 @@ class RenderOptions:
     """a motion file, or the name of a shipped motion"""
     out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT.mp4")]
     """where to write it; .mp4 or .gif"""
-    seconds: Annotated[float | None, tyro.conf.arg(metavar="S")] = None
+    seconds: Annotated[float | None, tyro.conf.arg(metavar="S", help_behavior_hint="")] = None
     """length of the video; by default a cycle is played 4 times, another motion once"""
     fps: float = 30.0
     """pictures per second"""

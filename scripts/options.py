@@ -16,9 +16,20 @@ T = TypeVar("T")
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _FRAME = "╭╮╰╯│─"
+# What tyro and Python say, and what a user should read.
+_PLAINER = (
+    (r"^Error parsing ", ""),
+    (r"^Missing from .*?: ", "missing: "),
+    (r"^[a-z-]+-settings: ", ""),  # a dataclass's own check of its values
+    (r"no type matching (.*) could be instantiated from \['(.*)'\]", r"expected \1, found '\2'"),
+    (r"expected \{None\}\|(INT|FLOAT)", "expected a number"),
+    (r"invalid literal for int\(\) with base 10: ", "expected a whole number, found "),
+    (r"could not convert string to float: ", "expected a number, found "),
+    (r"invalid choice ('.*?') for argument '(.*?)'\. Expected one of \((.*?),?\)", r"\2: expected one of \3, found \1"),
+)
 
 
-def parse(options: type[T], command: str, args: Sequence[str], description: str | None = None) -> T:
+def parse(options: type[T], command: str, args: Sequence[str], description: str | None = None, help_command: str | None = None) -> T:
     """Parse a command's arguments into the dataclass that describes them.
 
     Args:
@@ -26,6 +37,7 @@ def parse(options: type[T], command: str, args: Sequence[str], description: str 
         command: "mprl train", for messages.
         args: the words after the command.
         description: shown above the options by `--help`, by default the dataclass's docstring.
+        help_command: which shows the options, by default `command --help`.
 
     Raises:
         SettingError: a value is missing or wrong.
@@ -34,7 +46,7 @@ def parse(options: type[T], command: str, args: Sequence[str], description: str 
     """
     import tyro
 
-    printed = io.StringIO()
+    printed, help_command = io.StringIO(), help_command or f"{command} --help"
     try:
         with contextlib.redirect_stderr(printed):
             parsed, unknown = tyro.cli(
@@ -48,9 +60,9 @@ def parse(options: type[T], command: str, args: Sequence[str], description: str 
     except SystemExit as stop:
         if not stop.code:
             raise
-        raise SettingError(f"{_first_paragraph(printed.getvalue())} ({command} --help)") from None
+        raise SettingError(f"{_first_paragraph(printed.getvalue())} ({help_command})") from None
     if unknown:
-        raise _unexpected(unknown[0], names(options), command)
+        raise _unexpected(unknown[0], names(options), help_command)
     return parsed
 
 
@@ -62,14 +74,16 @@ def _first_paragraph(box: str) -> str:
         if not text:  # a rule: help follows
             break
         lines.append(text)
-    text = " ".join(lines).removeprefix("Error parsing ")
-    return re.sub(r"^Missing from .*?: ", "missing: ", text).rstrip(".")
+    text = " ".join(lines)
+    for pattern, better in _PLAINER:
+        text = re.sub(pattern, better, text)
+    return text.rstrip(".")
 
 
-def _unexpected(word: str, known: list[str], command: str) -> MprlError:
+def _unexpected(word: str, known: list[str], help_command: str) -> MprlError:
     if word.startswith("-"):
-        return unknown_name("option", word.split("=")[0].replace("_", "-"), known, f"{command} --help")
-    return SettingError(f"did not expect '{word}' ({command} --help)")
+        return unknown_name("option", word.split("=")[0].replace("_", "-"), known, help_command)
+    return SettingError(f"did not expect '{word}' ({help_command})")
 
 
 def names(options: Any, prefix: str = "--") -> list[str]:

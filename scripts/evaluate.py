@@ -1,0 +1,154 @@
+"""`mprl evaluate DIR`: measure a trained agent without exploration, and film it."""
+
+from __future__ import annotations
+
+if __name__ == "__main__" and not __package__:  # python scripts/evaluate.py: the checkout is on the path, this folder is not
+    import sys
+    from pathlib import Path
+
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    from mprl.scripts.main import main as mprl
+
+    sys.exit(mprl(["evaluate", *sys.argv[1:]]))
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from mprl.errors import CheckpointError, SettingError
+from mprl.scripts import environments
+from mprl.scripts.options import parse
+from mprl.scripts.tables import table
+
+# Arguments of a batch that belong to how it was trained, not to what was trained.
+_OF_TRAINING = ("num_envs", "vectorization_mode", "output", "device", "autoreset_mode", "render_mode")
+
+# Results in the order of the table: key, what it is, unit, how it is written.
+ROWS = (
+    ("episodes", "episodes", "", "{:.0f}"),
+    ("return_mean", "return", "", "{:.2f}"),
+    ("return_std", "standard deviation of the return", "", "{:.2f}"),
+    ("length_mean", "length of an episode", "steps", "{:.1f}"),
+    ("normalized_return", "normalised return", "", "{:.3f}"),
+    ("normalized_return_paper", "normalised return, reward of the paper", "", "{:.3f}"),
+    ("success_rate", "success: never more than .5 m off", "", "{:.1%}"),
+    ("fall_rate", "falls", "", "{:.1%}"),
+    ("mpjpe_global_mm", "position error", "mm", "{:.1f}"),
+    ("mpjpe_local_mm", "position error, relative to the root", "mm", "{:.1f}"),
+    ("velocity_error_mm_per_frame", "velocity error", "mm/frame", "{:.2f}"),
+    ("acceleration_error_mm_per_frame2", "acceleration error", "mm/frame²", "{:.2f}"),
+    ("frame_rate_hz", "frame rate", "Hz", "{:g}"),
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """Measure a trained agent: deterministic policy, a table, and where asked for a video and a JSON file."""
+
+    folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
+    """run folder, as `mprl train` leaves it"""
+    episodes: int = 32
+    """how many episodes"""
+    seed: int = 0
+    """of the environment"""
+    video: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
+    """film one episode; .mp4 or .gif"""
+    json: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
+    """write the results"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run `mprl evaluate`."""
+    options = parse(Options, "mprl evaluate", argv)
+    results = evaluate_folder(options.folder, options.episodes, options.seed, options.video)
+    if options.json is not None:
+        write_json(options.json, results)
+    show(results)
+    for path in (options.video, options.json, options.folder / "phase_error.png"):
+        if path is not None and path.exists():
+            print(f"wrote {path}")
+    return 0
+
+
+def evaluate_folder(folder: Path, episodes: int = 32, seed: int = 0, video: Path | None = None) -> dict[str, Any]:
+    """Evaluate the agent in a run folder, in the environment that it was trained in.
+
+    Args:
+        folder: with `config.json` and the weights; for imitation a plot of the tracking error over the phase is left there.
+        episodes: how many.
+        seed: of the environment.
+        video: where to film one episode.
+
+    Raises:
+        MprlError: a folder that holds no agent, a broken one, or one of another environment.
+        RenderingError: a video is asked for where no picture can be made.
+    """
+    from mprl.agents import evaluate, load_agent
+    from mprl.agents.checkpoints import read_config
+    from mprl.scripts.plots import phase_error
+
+    if episodes < 1:
+        raise SettingError(f"expected at least 1 episode, found --episodes {episodes}")
+    config = read_config(folder)
+    settings = {key: value for key, value in config["env_kwargs"].items() if key not in _OF_TRAINING}
+    if video is not None:
+        _check_video(video)
+        settings["render_mode"] = "rgb_array"
+    env = environments.make(config["env_id"], min(episodes, 64), **settings)
+    try:
+        agent = load_agent(folder, env)
+        results = evaluate(agent, env, episodes=episodes, seed=seed, video=video)
+    finally:
+        env.close()
+    results["env_id"] = config["env_id"]
+    if "phase_error_mm" in results:
+        phase_error(results["phase"], results["phase_error_mm"], folder / "phase_error.png", f"{config['env_id']} · {config['agent']}")
+    return results
+
+
+def _check_video(path: Path) -> None:
+    """Say now, and not after all episodes, that a video cannot be made."""
+    from mprl.simulation.rendering import opengl_backend
+
+    if path.suffix.lower() not in (".mp4", ".gif"):
+        raise SettingError(f"{path}: a video is written as .mp4 or .gif, not '{path.suffix}'")
+    if not path.absolute().parent.is_dir():
+        raise SettingError(f"{path}: the folder {path.parent} does not exist; make it first")
+    opengl_backend()
+
+
+def show(results: Mapping[str, Any]) -> None:
+    """Print results as a table."""
+    rows = [
+        (name, f"{form.format(results[key])} {unit}".strip()) for key, name, unit, form in ROWS if isinstance(results.get(key), int | float)
+    ]
+    table((f"{results['env_id']}, {results['agent']}", ""), rows)
+
+
+def write_json(path: Path, results: Mapping[str, Any]) -> None:
+    """Write results; the file appears whole or not at all. What is not finite is null.
+
+    Raises:
+        CheckpointError: it cannot be written.
+    """
+    from mprl.agents.checkpoints import write_atomically
+
+    try:
+        write_atomically(path, (json.dumps(_plain(results), indent=2, allow_nan=False) + "\n").encode())
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

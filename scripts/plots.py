@@ -1,0 +1,138 @@
+"""Pictures of learning: the learning curve of a run, and the tracking error over a clip's phase."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mprl.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+BLUE, GREY = "#2f6fb7", "#9aa3ad"
+
+# What is drawn where the run has it: column of metrics.csv, title, unit, factor.
+PANELS = (
+    ("return", "Return of an episode", "", 1.0),
+    ("episode_length", "Length of an episode", "steps", 1.0),
+    ("env_tracking_error", "Tracking error", "mm", 1000.0),
+)
+
+
+def read_metrics(path: Path) -> dict[str, NDArray[np.float64]]:
+    """The columns of a run's `metrics.csv`, (iterations,) each; what is missing is NaN.
+
+    Raises:
+        CheckpointError: there is no such file, or a cell is not a number.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        return {key: np.array([float(row[key] or "nan") for row in rows]) for key in (rows[0] if rows else {}) if key}
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"{path}: expected a table of numbers: {error}") from None
+
+
+def learning_curve(metrics: Path, out: Path, title: str = "") -> Path:
+    """Draw return, episode length and, for imitation, tracking error over the samples learned from.
+
+    Args:
+        metrics: `metrics.csv` of a run.
+        out: the PNG.
+        title: in its first line.
+    """
+    columns = read_metrics(metrics)
+    panels = [panel for panel in PANELS if np.isfinite(columns.get(panel[0], np.array([math.nan]))).any()]
+    samples = columns.get("timesteps", np.zeros(0)) / 1e6
+    figure = _figure(3.6 * max(1, len(panels)), 3.2)
+    for axes, (column, name, unit, factor) in zip(_axes(figure, len(panels)), panels, strict=True):
+        values = columns[column] * factor
+        axes.plot(samples, values, color=BLUE, alpha=0.25, linewidth=1)
+        axes.plot(samples, smoothed(values), color=BLUE, linewidth=1.8)
+        axes.set_title(name, loc="left", fontsize=10)
+        axes.set_xlabel("samples, millions")
+        axes.set_ylabel(unit)
+        axes.set_ylim(bottom=min(0.0, float(np.nanmin(values))))
+        axes.margins(x=0.01)
+    minutes = columns.get("time_elapsed", np.zeros(0))
+    if len(minutes) and len(samples):
+        title += f" · {samples[-1]:.1f} M samples in {minutes[-1] / 60:.1f} minutes"
+    return _save(figure, out, title.removeprefix(" · "))
+
+
+def phase_error(phase: ArrayLike, error: ArrayLike, out: Path, title: str = "") -> Path:
+    """Draw how far a character is from its reference over the phase of the clip.
+
+    Args:
+        phase: middle of each bin, (B,) in [0, 1).
+        error: mean distance of the bodies in that bin, (B,) mm; NaN where nothing was seen.
+        out: the PNG.
+        title: in its first line.
+    """
+    at, values = np.asarray(phase, dtype=float), np.asarray(error, dtype=float)
+    figure = _figure(5.6, 3.2)
+    (axes,) = _axes(figure, 1)
+    axes.plot(at, values, color=BLUE, linewidth=1.8)
+    if np.isfinite(values).any():
+        mean = float(np.nanmean(values))
+        axes.axhline(mean, color=GREY, linewidth=1, linestyle="--", zorder=0)
+        axes.annotate(
+            f"mean {mean:.0f} mm", (1.0, mean), xytext=(-4, 3), textcoords="offset points", ha="right", color="#5c6670", fontsize=9
+        )
+    axes.set_xlabel("phase of the clip")
+    axes.set_ylabel("tracking error, mm")
+    axes.set_xlim(0.0, 1.0)
+    axes.set_ylim(bottom=0.0)
+    return _save(figure, out, title)
+
+
+def smoothed(values: ArrayLike, reach: int = 7) -> NDArray[np.float64]:
+    """Mean of each value and up to `reach` neighbours on either side; NaNs are left out."""
+    values = np.asarray(values, dtype=float)
+    known = np.isfinite(values)
+    sums, counts = (np.concatenate(([0.0], np.cumsum(column))) for column in (np.where(known, values, 0.0), known))
+    at = np.arange(len(values))
+    first, behind = np.maximum(at - reach, 0), np.minimum(at + reach + 1, len(values))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (sums[behind] - sums[first]) / (counts[behind] - counts[first])
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # draws without a display, whatever the user's settings
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _axes(figure: Figure, count: int) -> Sequence:
+    axes = figure.subplots(1, count, squeeze=False)[0] if count else []
+    for one in axes:
+        one.spines[["top", "right"]].set_visible(False)
+        one.grid(color="#e3e6ea", linewidth=0.8)
+        one.set_axisbelow(True)
+        one.tick_params(labelsize=9)
+    return axes
+
+
+def _save(figure: Figure, out: Path, title: str) -> Path:
+    if title:
+        figure.suptitle(title, fontsize=11, fontweight="bold", x=0.01, ha="left")
+    temporary = out.with_name(f".{out.name}.partial")
+    try:
+        figure.savefig(temporary, dpi=150, format="png")
+        temporary.replace(out)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise CheckpointError(f"{out}: cannot be written: {error.strerror or error}") from None
+    return out

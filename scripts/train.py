@@ -1,0 +1,317 @@
+"""`mprl train ENV_ID --agent NAME`: train an agent in any registered Gymnasium environment.
+
+The command line is parsed twice: which options there are depends on the environment and the agent, so their names are found first.
+"""
+
+from __future__ import annotations
+
+if __name__ == "__main__" and not __package__:  # python scripts/train.py: the checkout is on the path, this folder is not
+    import sys
+    from pathlib import Path
+
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    from mprl.scripts.main import main as mprl
+
+    sys.exit(mprl(["train", *sys.argv[1:]]))
+
+import contextlib
+import dataclasses
+import math
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from mprl.errors import CheckpointError, DeviceError, SettingError, unknown_name
+from mprl.scripts import environments
+from mprl.scripts.options import parse
+from mprl.scripts.tables import table
+
+if TYPE_CHECKING:
+    from gymnasium.envs.registration import EnvSpec
+
+    from mprl.agents.agent import Agent
+
+DEFAULT_AGENT = "ppo"
+DEFAULT_STEPS = 1_000_000
+SAVE_EVERY = 60.0  # s; what a power cut may cost
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What is told to `mprl train` whatever the environment and the agent."""
+
+    env_id: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ENV_ID")]
+    """a registered environment, or module:Name-v0 for one of your own; the module may lie in the current folder"""
+    agent: Annotated[str, tyro.conf.arg(metavar="NAME")] = DEFAULT_AGENT
+    """the learning algorithm"""
+    steps: Annotated[float | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
+    """environment steps to train for, over all worlds; by default the preset's, or a million"""
+    minutes: Annotated[float | None, tyro.conf.arg(metavar="M", help_behavior_hint="")] = None
+    """time to train for, instead of --steps"""
+    num_envs: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
+    """worlds stepped together; by default the preset's, or 64 where the environment is batched itself and 16 where it is not"""
+    device: Annotated[str | None, tyro.conf.arg(metavar="D", help_behavior_hint="")] = None
+    """cpu or cuda; by default cpu"""
+    seed: int = 0
+    """of everything random"""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
+    """run folder, new or empty; by default runs/<environment>-<agent>-<time>"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run `mprl train`."""
+    options = read(argv)
+    folder = free_folder(options.out or default_folder(options.env_id, options.agent))
+    agent = make_agent(options)
+    steps, seconds = budget(options)
+    ended = train(agent, folder, steps, seconds)
+    summarise(folder)
+    return ended
+
+
+# --- the command line --------------------------------------------------------------------------------------------------------
+
+
+def read(argv: Sequence[str]) -> Any:
+    """The options, with `env` and `agent_settings` for the environment and the agent that they name.
+
+    Raises:
+        MprlError: an unknown environment, agent or option, or a value that cannot be.
+    """
+    from mprl.agents import AGENTS
+
+    words = list(argv)
+    help_wanted = "-h" in words or "--help" in words
+    env_at, name = named(words)
+    if name not in AGENTS:
+        raise unknown_name("agent", name, AGENTS, "mprl list agents")
+    if env_at is None and not help_wanted:
+        raise SettingError("which environment? mprl train ENV_ID --agent NAME (mprl list envs)")
+    if env_at is None:
+        return parse(Options, "mprl train", ["--help"], _overview(AGENTS))
+    env_id = words.pop(env_at)
+    spec = environments.find(env_id)
+    words = ["--help"] if help_wanted else [env_id, *words]
+    about = f"Train {name} in {spec.id}. {environments.summary(spec)}"
+    options = parse(options_for(spec, AGENTS[name]), "mprl train", words, about, f"mprl train {env_id} --agent {name} --help")
+    _check(options)
+    return options
+
+
+def options_for(spec: EnvSpec, agent: type[Agent]) -> type:
+    """`Options`, with the keyword arguments of an environment as `env` and the settings of an agent as `agent_settings`."""
+    preset = {key: tuple(value) if isinstance(value, list) else value for key, value in agent.presets(spec.id).items()}
+    settings = dataclasses.field(default_factory=lambda: agent.Settings(**preset))
+    fields = [
+        ("env", environments.options(spec), dataclasses.field()),
+        ("agent_settings", Annotated[agent.Settings, tyro.conf.arg(name="agent")], settings),
+    ]
+    return dataclasses.make_dataclass("TrainOptions", fields, bases=(Options,), frozen=True, kw_only=True)
+
+
+def named(words: Sequence[str]) -> tuple[int | None, str]:
+    """Where the environment's id is among the words, and the agent's name.
+
+    Each option before the environment's id is taken to have one value.
+    """
+    env_at, agent, at = None, DEFAULT_AGENT, 0
+    while at < len(words):
+        word = words[at]
+        if word.startswith("--agent="):
+            agent = word.partition("=")[2]
+        elif word == "--agent" and at + 1 < len(words):
+            agent = words[at + 1]
+        if word.startswith("-") and word not in ("-h", "--help") and "=" not in word:
+            at += 1  # its value
+        elif not word.startswith("-") and env_at is None:
+            env_at = at
+        at += 1
+    return env_at, agent
+
+
+def _overview(agents: dict[str, Any]) -> str:
+    envs = "\n".join(f"  {name}" for name in environments.ours())
+    return (
+        "Train an agent in a Gymnasium environment.\n\n"
+        f"environments (any registered one works):\n{envs}\n\nagents:\n  {', '.join(agents)}\n\n"
+        "mprl train ENV_ID --agent NAME --help also shows the settings of the environment and of the agent."
+    )
+
+
+def _check(options: Any) -> None:
+    if options.steps is not None and options.minutes is not None:
+        raise SettingError("give --steps or --minutes, not both")
+    for name in ("steps", "minutes"):
+        value = getattr(options, name)
+        if value is not None and not (value > 0 and math.isfinite(value)):
+            raise SettingError(f"--{name} must be a positive number, found {value:g}")
+    if options.num_envs is not None and options.num_envs < 1:
+        raise SettingError(f"expected at least 1 world, found --num-envs {options.num_envs}")
+    if options.seed < 0:
+        raise SettingError(f"--seed must be 0 or more, found {options.seed}")
+    check_device(options.device)
+
+
+def check_device(device: str | None) -> None:
+    """Refuse a device that is not there.
+
+    Raises:
+        DeviceError: says which one, and what to do.
+    """
+    if device is None:
+        return
+    import torch
+
+    try:
+        wanted = torch.device(device)
+    except RuntimeError:
+        raise DeviceError(f"no device named '{device}'; known are cpu, cuda, cuda:0, ...") from None
+    if wanted.type == "cuda" and (wanted.index or 0) >= torch.cuda.device_count():
+        raise DeviceError(f"device '{device}': {torch.cuda.device_count()} CUDA devices were found; use --device cpu")
+
+
+# --- training ----------------------------------------------------------------------------------------------------------------
+
+
+def make_agent(options: Any) -> Agent:
+    """The agent, in a batch of the environment."""
+    from mprl.agents import AGENTS
+
+    spec, kind = environments.find(options.env_id), AGENTS[options.agent]
+    num_envs = options.num_envs or kind.training_preset(spec.id).get("num_envs") or (64 if spec.vector_entry_point else 16)
+    env = environments.make(options.env_id, num_envs, options.device, **environments.changed(options.env))
+    settings = {field.name: getattr(options.agent_settings, field.name) for field in dataclasses.fields(options.agent_settings)}
+    agent = kind(env, seed=options.seed, device=options.device, **settings)
+    agent.env_id = options.env_id  # with its module, so that `mprl evaluate` finds it too
+    return agent
+
+
+def budget(options: Any) -> tuple[float | None, float | None]:
+    """How many steps or how many seconds to train for."""
+    from mprl.agents import AGENTS
+
+    if options.minutes is not None:
+        return None, 60.0 * options.minutes
+    preset = AGENTS[options.agent].training_preset(environments.find(options.env_id).id)
+    return options.steps or preset.get("steps", DEFAULT_STEPS), None
+
+
+def default_folder(env_id: str, agent: str) -> Path:
+    """`runs/DeepMimic-v0-ppo-2025-11-20-091500`."""
+    name = env_id.rpartition(":")[2].rpartition("/")[2]
+    return Path("runs") / f"{name}-{agent}-{datetime.now():%Y-%m-%d-%H%M%S}"
+
+
+def free_folder(folder: Path) -> Path:
+    """The folder, after a look that a run can go there; it is made when the run begins.
+
+    Raises:
+        CheckpointError: it is a file, or holds something.
+    """
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise CheckpointError(f"{folder}: expected a folder for the run, found a file")
+        if folder.is_dir() and any(folder.iterdir()):
+            raise CheckpointError(f"{folder}: the folder is not empty; choose another with --out")
+    except OSError as error:
+        raise CheckpointError(f"{folder}: {error.strerror}") from None
+    return folder
+
+
+def train(agent: Agent, folder: Path, steps: float | None, seconds: float | None) -> int:
+    """Train into a run folder, with a live display; Ctrl-C and SIGTERM end it early, with everything saved.
+
+    Returns:
+        Exit code: 0, or 128 + the signal that ended it.
+    """
+    from mprl.agents.callbacks import ProgressDisplay, RunWriter
+    from mprl.scripts.plots import learning_curve
+
+    agent.save(folder)  # says at once when the folder cannot be written to, and evaluates from the first minute on
+    saved = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        stopped = stack.enter_context(stopping())
+        writer = RunWriter(folder)
+        stack.callback(writer.close)
+        display = ProgressDisplay(steps, seconds)
+        stack.callback(display.close)
+
+        def after_iteration(agent: Agent, metrics: dict[str, float]) -> bool:
+            nonlocal saved
+            writer(agent, metrics)
+            display(agent, metrics)
+            if time.monotonic() - saved > SAVE_EVERY:
+                agent.save(folder)
+                saved = time.monotonic()
+            return stopped() is None
+
+        agent.learn(steps, max_seconds=seconds, callback=after_iteration)
+        number = stopped()
+        agent.save(folder)
+    title = f"{agent.env_id} · {agent.name}"
+    learning_curve(folder / "metrics.csv", folder / "learning_curve.png", title)
+    if number is None:
+        return 0
+    print(f"Stopped by {signal.Signals(number).name} after {agent.num_timesteps:,} steps; what was learned until then is saved.")
+    return 128 + number
+
+
+@contextlib.contextmanager
+def stopping() -> Iterator[Callable[[], int | None]]:
+    """Within, the first Ctrl-C or SIGTERM only makes the yielded function return its number; a second one acts as usual."""
+    received: list[int] = []
+    signals = (signal.SIGINT, signal.SIGTERM)
+    try:
+        before = {number: signal.getsignal(number) for number in signals}
+
+        def remember(number: int, frame: Any) -> None:
+            received.append(number)
+            for each, handler in before.items():
+                signal.signal(each, handler)
+
+        for number in signals:
+            signal.signal(number, remember)
+    except ValueError:  # not the main thread: signals are somebody else's
+        yield lambda: None
+        return
+    try:
+        yield lambda: received[0] if received else None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def summarise(folder: Path) -> None:
+    """Print where everything is, and what to try next."""
+    table(("", ""), contents(folder))
+    print("Try next:")
+    print(f"  mprl evaluate {folder} --video {folder / 'evaluation.mp4'}")
+    print(f"  tensorboard --logdir {folder.parent}")
+
+
+def contents(folder: Path) -> list[tuple[str, str]]:
+    """What a run folder holds, and what each file is."""
+    about = {
+        "weights.safetensors": "weights of the agent",
+        "config.json": "settings of the agent and the environment",
+        "metrics.csv": "every metric of every iteration",
+        "events": "the same for TensorBoard",
+        "learning_curve.png": "learning curve",
+        "evaluation.json": "results of the evaluation",
+        "phase_error.png": "tracking error over the phase of the clip",
+        "video.mp4": "the character and its reference (translucent)",
+    }
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    rows = []
+    for name, text in about.items():
+        path = next((path for path in found if path.name == name or name == "events" and path.name.startswith("events.")), None)
+        if path is not None:
+            rows.append((text, os.fspath(path)))
+    return rows
