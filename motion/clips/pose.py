@@ -5,7 +5,9 @@ Arrays are over T frames; rotations are SciPy's (active, parent axes first); wor
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import mujoco
 import numpy as np
@@ -43,6 +45,17 @@ def about(axes: str, *angles: Array | float) -> Rotation:
     """Rotation by angles (T,) about moving axes, such as about("zy", yaw, pitch)."""
     angles = tuple(np.atleast_1d(np.asarray(angle, dtype=float)) for angle in angles)
     return Rotation.from_euler(axes.upper(), np.stack(np.broadcast_arrays(*angles), axis=-1))
+
+
+def rolled(heading: Rotation, foot: Rotation, edge: Array) -> Array:
+    """Where the ankle goes, (T, 3) m, when a foot that stood flat below the origin rolls over an edge of its sole, which stays."""
+    return heading.apply(edge * [1, 1, 0]) - foot.apply(edge)
+
+
+def derivatives(curve: Callable[[Array], Array], at: float, step: float) -> Array:
+    """Value, first and second derivative of a curve at a time, from its values there and after (or before, step < 0), (3, ...)."""
+    p = curve(at + step * np.arange(3))
+    return np.array([p[0], (-3 * p[0] + 4 * p[1] - p[2]) / (2 * step), (p[0] - 2 * p[1] + p[2]) / step**2])
 
 
 def right_leg(pelvis: Array, pelvis_rotation: Rotation, ankle: Array, foot_rotation: Rotation) -> Limb:
@@ -116,11 +129,16 @@ class Dynamics:
     torque: Array
 
 
+@cache
+def _without_contacts() -> mujoco.MjModel:
+    spec = HUMANOID.spec()
+    spec.option.disableflags |= mujoco.mjtDisableBit.mjDSBL_CONTACT
+    return spec.compile()
+
+
 def dynamics(clip: MotionClip) -> Dynamics:
     """Inverse dynamics of a clip, by central differences; a clip that does not loop counts as resting before and after."""
-    model = HUMANOID.spec()
-    model.option.disableflags |= mujoco.mjtDisableBit.mjDSBL_CONTACT
-    model = model.compile()
+    model = _without_contacts()
     data = mujoco.MjData(model)
     qpos = HUMANOID.to_qpos(clip).numpy()
     dt = 1.0 / clip.frame_rate

@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 
 from mprl.motion.characters.humanoid import HUMANOID
 from mprl.motion.clip import MotionClip
-from mprl.motion.clips.pose import HEEL, PROVENANCE, TOE, Array, about, assemble, dynamics, right_arm, right_leg
+from mprl.motion.clips.pose import HEEL, PROVENANCE, TOE, Array, about, assemble, derivatives, dynamics, right_arm, right_leg, rolled
 
 FRAME_RATE, FRAMES = 60.0, 64  # a cycle of 1.07 s
 STRIDE = 1.18  # m: 1.1 m/s
@@ -58,25 +58,19 @@ def _right_foot(phase: Array) -> tuple[Array, Rotation]:
         [0.0, FOOT_FLAT, HEEL_OFF, OTHER_STRIKE, TOE_OFF, 1.0],
         [STRIKE_PITCH, [0, 0, 0], [0, 0, 0], PUSH_OFF_PITCH, TOE_OFF_PITCH, STRIKE_PITCH],
     )
-    place = np.array([0.0, -HALF_STEP_WIDTH, 0.0])
+    place, heading = np.array([0.0, -HALF_STEP_WIDTH, 0.0]), about("z", -TOES_OUT)
 
-    def rolled(at: Array) -> Array:
+    def stance(at: Array) -> Array:
         angle = pitch(at)
-        edge = np.where(angle[:, None] < 0, HEEL, TOE)
-        # the edge stays where it was when the foot stood flat
-        return place + about("z", -TOES_OUT).apply(edge * [1, 1, 0]) - about("zy", -TOES_OUT, angle).apply(edge)
+        return place + rolled(heading, about("zy", -TOES_OUT, angle), np.where(angle[:, None] < 0, HEEL, TOE))
 
-    def position_velocity_acceleration(at: float, step: float) -> Array:
-        p = rolled(at + step * np.arange(3))
-        return np.array([p[0], (-3 * p[0] + 4 * p[1] - p[2]) / (2 * step), (p[0] - 2 * p[1] + p[2]) / step**2])
-
-    leave, strike = position_velocity_acceleration(TOE_OFF, -1e-4), position_velocity_acceleration(0.0, 1e-4)
+    leave, strike = derivatives(stance, TOE_OFF, -1e-4), derivatives(stance, 0.0, 1e-4)
     strike[0, 0] += STRIDE
     leave[2], strike[2] = (acceleration * (FRAMES / FRAME_RATE) ** 2 for acceleration in (TOE_OFF_PULL, STRIKE_BRAKE))
     swing = BPoly.from_derivatives([TOE_OFF, 1.0], [leave, strike])
     progress = np.clip((phase - TOE_OFF) / (1 - TOE_OFF), 0.0, 1.0)
     lift = SWING_LIFT * 64 * (progress * (1 - progress)) ** 3
-    ankle = np.where(phase[:, None] <= TOE_OFF, rolled(phase), swing(phase) + lift[:, None] * [0.0, 0.0, 1.0])
+    ankle = np.where(phase[:, None] <= TOE_OFF, stance(phase), swing(phase) + lift[:, None] * [0.0, 0.0, 1.0])
     return ankle, about("zy", -TOES_OUT, pitch(phase))
 
 
@@ -111,10 +105,10 @@ def _clip(phase: Array, pelvis: Array, ankle: Array, foot: Rotation) -> MotionCl
     chest = about("zxy", swings(-5.0, 0.02), swings(1.0, 0.22), np.radians(1.0))
     head = about("y", np.zeros(FRAMES))
     leg = right_leg(pelvis, pelvis_rotation, ankle, foot)
-    arm = right_arm(np.radians(0.0) + swings(20.0, 0.52), np.radians(24.0) + swings(9.0, 0.56))
+    arm = right_arm(swings(20.0, 0.52), np.radians(24.0) + swings(9.0, 0.56))
     half = FRAMES // 2
     rotations = assemble(pelvis_rotation, chest, head, (leg, leg.mirrored(half)), (arm, arm.mirrored(half)))
-    bears = np.roll(phase, 0) <= TOE_OFF
+    bears = phase <= TOE_OFF
     contacts = np.stack((bears, np.roll(bears, half)), axis=1)
     return MotionClip(
         "walk",
