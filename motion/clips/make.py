@@ -8,10 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from mprl.motion.clip import MotionClip
+from mprl.motion.clips.jump import jump
 from mprl.motion.clips.walk import walk
 from mprl.motion.formats import npz
 
-CLIPS = {"walk": walk}
+CLIPS = {"walk": walk, "jump": jump}
 
 
 def main() -> None:
