@@ -51,7 +51,7 @@ def main(argv: Sequence[str]) -> int:
     print(f"A humanoid of 45 kg learns to imitate '{options.motion}' for {options.minutes:g} minutes, in {folder}. Ctrl-C ends it early.")
     ended = train.train(agent, folder, *train.budget(training))
     if ended:
-        train.summarise(folder)
+        train.summarise(agent, folder)
         return ended
     print("Training is over; measuring 32 episodes without exploration.")
     results = measure(folder)
@@ -84,7 +84,8 @@ def verdict(results: dict[str, Any]) -> str:
     """The line that says whether it walks."""
     lengths = [steps / results["frame_rate_hz"] for steps in results["lengths"]]
     share = sum(seconds >= WALKS for seconds in lengths) / len(lengths)
-    return f"It keeps going for at least {WALKS:g} s in {share:.0%} of {len(lengths)} episodes; normalised return {results['normalized_return']:.3f}."
+    kept = f"It keeps going for at least {WALKS:g} s in {share:.0%} of {len(lengths)} episodes"
+    return f"{kept}; normalised return {results['normalized_return']:.3f}."
 
 
 def summarise(folder: Path, motion: str) -> None:

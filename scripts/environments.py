@@ -72,6 +72,11 @@ def summary(spec: EnvSpec) -> str:
     return re.split(r"(?<=[.!?]) ", text)[0]
 
 
+def makes_pictures(spec: EnvSpec) -> bool:
+    """Whether an environment has the render mode "rgb_array"."""
+    return "rgb_array" in ((getattr(_creator(spec), "metadata", None) or {}).get("render_modes") or ())
+
+
 def make(env_id: str, num_envs: int, device: str | None = None, **settings: Any) -> gym.vector.VectorEnv[Any, Any, Any]:
     """A batch of an environment: its own batched form where it has one, otherwise copies stepped in turn.
 
@@ -112,7 +117,7 @@ def options(spec: EnvSpec) -> type:
         required = default is parameter.empty
         kind = _simplified(hints.get(name, str if required else type(default)))
         extras = [tyro.conf.arg(help=about.get(name, ""))]
-        if kind is None:
+        if kind is None or not (required or default is None or _fits(kind, default)):
             kind, extras = Any, [*extras, _python_literal()]
         elif default is None:
             kind = kind | None
@@ -176,10 +181,22 @@ def _simplified(kind: Any) -> Any:
         return typing.Union[tuple(members)] if set(members) - {type(None)} else None  # noqa: UP007  made at run time
     if origin in (list, tuple, Sequence) and inner:
         members = _distinct(_simplified(member) for member in inner if member is not Ellipsis)
-        if not members or origin is tuple and Ellipsis not in inner and len(members) != 1:
+        if not members or (origin is tuple and Ellipsis not in inner and len(members) != 1):
             return None
         return list[members[0]] if origin is list else tuple[(members[0], ...)]  # type: ignore[valid-type]
     return None
+
+
+def _fits(kind: Any, value: Any) -> bool:
+    """Whether a default value is what its type hint says; people do not always keep to it."""
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin is typing.Literal:
+        return value in inner
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(member, value) for member in inner)
+    if origin in (list, tuple):
+        return isinstance(value, origin) and all(_fits(inner[0], item) for item in value)
+    return isinstance(value, (int, float) if kind is float else kind)
 
 
 def _distinct(kinds: Iterable[Any]) -> list[Any]:

@@ -97,7 +97,7 @@ def evaluate_folder(folder: Path, episodes: int = 32, seed: int = 0, video: Path
     config = read_config(folder)
     settings = {key: value for key, value in config["env_kwargs"].items() if key not in _OF_TRAINING}
     if video is not None:
-        _check_video(video)
+        _check_video(video, config["env_id"])
         settings["render_mode"] = "rgb_array"
     env = environments.make(config["env_id"], min(episodes, 64), **settings)
     try:
@@ -111,7 +111,7 @@ def evaluate_folder(folder: Path, episodes: int = 32, seed: int = 0, video: Path
     return results
 
 
-def _check_video(path: Path) -> None:
+def _check_video(path: Path, env_id: str) -> None:
     """Say now, and not after all episodes, that a video cannot be made."""
     from mprl.simulation.rendering import opengl_backend
 
@@ -119,7 +119,11 @@ def _check_video(path: Path) -> None:
         raise SettingError(f"{path}: a video is written as .mp4 or .gif, not '{path.suffix}'")
     if not path.absolute().parent.is_dir():
         raise SettingError(f"{path}: the folder {path.parent} does not exist; make it first")
-    opengl_backend()
+    spec = environments.find(env_id)
+    if not environments.makes_pictures(spec):
+        raise SettingError(f"{env_id} makes no pictures: 'rgb_array' is not among its render modes; leave out --video")
+    if spec.namespace == "mprl":  # others have their own ways to draw
+        opengl_backend()
 
 
 def show(results: Mapping[str, Any]) -> None:

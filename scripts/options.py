@@ -7,6 +7,7 @@ import dataclasses
 import io
 import re
 import typing
+import warnings
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -48,7 +49,8 @@ def parse(options: type[T], command: str, args: Sequence[str], description: str 
 
     printed, help_command = io.StringIO(), help_command or f"{command} --help"
     try:
-        with contextlib.redirect_stderr(printed):
+        with contextlib.redirect_stderr(printed), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about defaults that do not fit their annotation: not the user's doing
             parsed, unknown = tyro.cli(
                 options,
                 prog=command,

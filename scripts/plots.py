@@ -85,9 +85,8 @@ def phase_error(phase: ArrayLike, error: ArrayLike, out: Path, title: str = "") 
     if np.isfinite(values).any():
         mean = float(np.nanmean(values))
         axes.axhline(mean, color=GREY, linewidth=1, linestyle="--", zorder=0)
-        axes.annotate(
-            f"mean {mean:.0f} mm", (1.0, mean), xytext=(-4, 3), textcoords="offset points", ha="right", color="#5c6670", fontsize=9
-        )
+        style = dict(textcoords="offset points", ha="right", color="#5c6670", fontsize=9)
+        axes.annotate(f"mean {mean:.0f} mm", (1.0, mean), xytext=(-4, 3), **style)
     axes.set_xlabel("phase of the clip")
     axes.set_ylabel("tracking error, mm")
     axes.set_xlim(0.0, 1.0)

@@ -72,7 +72,7 @@ def main(argv: Sequence[str]) -> int:
     agent = make_agent(options)
     steps, seconds = budget(options)
     ended = train(agent, folder, steps, seconds)
-    summarise(folder)
+    summarise(agent, folder)
     return ended
 
 
@@ -100,7 +100,7 @@ def read(argv: Sequence[str]) -> Any:
     spec = environments.find(env_id)
     words = ["--help"] if help_wanted else [env_id, *words]
     about = f"Train {name} in {spec.id}. {environments.summary(spec)}"
-    options = parse(options_for(spec, AGENTS[name]), "mprl train", words, about, f"mprl train {env_id} --agent {name} --help")
+    options: Any = parse(options_for(spec, AGENTS[name]), "mprl train", words, about, f"mprl train {env_id} --agent {name} --help")
     _check(options)
     return options
 
@@ -288,12 +288,11 @@ def stopping() -> Iterator[Callable[[], int | None]]:
             signal.signal(number, handler)
 
 
-def summarise(folder: Path) -> None:
+def summarise(agent: Agent, folder: Path) -> None:
     """Print where everything is, and what to try next."""
     table(("", ""), contents(folder))
-    print("Try next:")
-    print(f"  mprl evaluate {folder} --video {folder / 'evaluation.mp4'}")
-    print(f"  tensorboard --logdir {folder.parent}")
+    film = f" --video {folder / 'evaluation.mp4'}" if environments.makes_pictures(environments.find(agent.env_id)) else ""
+    print(f"Try next:\n  mprl evaluate {folder}{film}\n  tensorboard --logdir {folder}")
 
 
 def contents(folder: Path) -> list[tuple[str, str]]:
@@ -311,7 +310,7 @@ def contents(folder: Path) -> list[tuple[str, str]]:
     found = sorted(path for path in folder.rglob("*") if path.is_file())
     rows = []
     for name, text in about.items():
-        path = next((path for path in found if path.name == name or name == "events" and path.name.startswith("events.")), None)
+        path = next((path for path in found if path.name == name or (name == "events" and path.name.startswith("events."))), None)
         if path is not None:
             rows.append((text, os.fspath(path)))
     return rows
