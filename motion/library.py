@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,8 +20,8 @@ from mprl.motion.characters.character import Character
 from mprl.motion.clip import MotionClip
 from mprl.motion.contacts import label_contacts, lift_out_of_floor
 
-# Clips are laid out at this rate or their own, whichever is higher. Between neighbouring rows linear interpolation and slerp then
-# differ by less than float32 resolves, so sampling is two gathers and one blend.
+# Hz; clips are laid out at the multiple of their own rate that reaches this. Each frame is then a row, and between neighbouring
+# rows linear interpolation and slerp differ by less than float32 resolves, so sampling is two gathers and one blend.
 GRID_RATE = 120.0
 
 
@@ -138,8 +139,8 @@ def _normalised_root(qpos: Tensor, displacement: Tensor, character: Character) -
 
 
 def _lay_out(clip: MotionClip, character: Character, velocity_cutoff: float | None) -> Tensor:
-    """One clip as evenly spaced rows, (N + 1, F) float64: first and last row are its first and last frame."""
-    steps = max(clip.num_frames - 1, round(clip.duration * GRID_RATE))
+    """One clip as evenly spaced rows, (N + 1, F) float64; every frame is a row."""
+    steps = (clip.num_frames - 1) * max(1, math.ceil(GRID_RATE / clip.frame_rate - 0.01))
     at = torch.linspace(0.0, clip.num_frames - 1, steps + 1, dtype=torch.float64)
     before = at.floor().clamp(max=clip.num_frames - 2).long()
     blend = at - before
