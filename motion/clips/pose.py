@@ -43,8 +43,8 @@ class Limb:
 
 def about(axes: str, *angles: Array | float) -> Rotation:
     """Rotation by angles (T,) about moving axes, such as about("zy", yaw, pitch)."""
-    angles = tuple(np.atleast_1d(np.asarray(angle, dtype=float)) for angle in angles)
-    return Rotation.from_euler(axes.upper(), np.stack(np.broadcast_arrays(*angles), axis=-1))
+    columns = np.broadcast_arrays(*(np.atleast_1d(angle) for angle in angles))
+    return Rotation.from_euler(axes.upper(), np.stack(columns, axis=-1).astype(np.float64))
 
 
 def rolled(heading: Rotation, foot: Rotation, edge: Array) -> Array:
