@@ -8,7 +8,7 @@ from dataclasses import replace
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import maximum_filter1d, uniform_filter1d
+from scipy.ndimage import maximum_filter1d, minimum_filter1d, uniform_filter1d
 
 from mprl.motion.characters.character import Character
 from mprl.motion.clip import MotionClip
@@ -93,7 +93,7 @@ def label_contacts(clip: MotionClip, character: Character, height: float = 0.055
 
     A foot bears while its lowest point is within `height` m of the floor and is slower than `speed` m/s. The point itself, not
     the foot's middle, because a foot that rolls over its toes moves; and a generous height, because recorded feet in stance
-    float up to 5 cm above the floor (DeepMimic's run and zombie walk do).
+    float up to 5 cm above the floor (DeepMimic's run and zombie walk do). A gap of less than .1 s is no step and is closed.
     """
     model = character.model
     position, turned = _geom_poses(model, character.to_qpos(clip).numpy())
@@ -106,4 +106,9 @@ def label_contacts(clip: MotionClip, character: Character, height: float = 0.055
             velocity = (np.gradient(position[:, g], axis=0) + turning) * clip.frame_rate
             near = position[:, g, 2] + arm[:, 2] < height
             contacts[:, foot] |= near & (np.linalg.norm(velocity, axis=-1) < speed)
-    return replace(clip, contacts=contacts)
+    width = 2 * int(0.05 * clip.frame_rate) + 1
+    mode, ring = ("wrap", contacts[:-1]) if clip.loop == "wrap" else ("nearest", contacts)
+    closed = minimum_filter1d(maximum_filter1d(ring, width, axis=0, mode=mode), width, axis=0, mode=mode)
+    if clip.loop == "wrap":
+        closed = np.concatenate((closed, closed[:1]))
+    return replace(clip, contacts=closed)
