@@ -11,9 +11,9 @@ if __name__ == "__main__" and not __package__:  # python scripts/main.py: the ch
     from pathlib import Path
 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
-    from mprl.scripts.main import main
+    from mprl.scripts import main as command
 
-    sys.exit(main())
+    sys.exit(command.main())
 
 import errno
 import importlib

@@ -231,16 +231,30 @@ def train(agent: Agent, folder: Path, steps: float | None, seconds: float | None
     Returns:
         Exit code: 0, or 128 + the signal that ended it.
     """
-    from mprl.agents.callbacks import ProgressDisplay, RunWriter
     from mprl.scripts.plots import learning_curve
 
     agent.save(folder)  # says at once when the folder cannot be written to, and evaluates from the first minute on
+    try:
+        number = _learn(agent, folder, steps, seconds)
+    except OSError as error:  # a write that fails late, on a full disk, does not say of which file
+        error.filename = error.filename or os.fspath(folder)
+        raise
+    learning_curve(folder / "metrics.csv", folder / "learning_curve.png", f"{agent.env_id} · {agent.name}")
+    if number is None:
+        return 0
+    print(f"Stopped by {signal.Signals(number).name} after {agent.num_timesteps:,} steps; what was learned until then is saved.")
+    return 128 + number
+
+
+def _learn(agent: Agent, folder: Path, steps: float | None, seconds: float | None) -> int | None:
+    """Learn and write; the number of the signal that ended it, or None."""
+    from mprl.agents.callbacks import ProgressDisplay, RunWriter
+
     saved = time.monotonic()
     with contextlib.ExitStack() as stack:
         stopped = stack.enter_context(stopping())
-        writer = RunWriter(folder)
+        writer, display = RunWriter(folder), ProgressDisplay(steps, seconds)
         stack.callback(writer.close)
-        display = ProgressDisplay(steps, seconds)
         stack.callback(display.close)
 
         def after_iteration(agent: Agent, metrics: dict[str, float]) -> bool:
@@ -253,14 +267,8 @@ def train(agent: Agent, folder: Path, steps: float | None, seconds: float | None
             return stopped() is None
 
         agent.learn(steps, max_seconds=seconds, callback=after_iteration)
-        number = stopped()
         agent.save(folder)
-    title = f"{agent.env_id} · {agent.name}"
-    learning_curve(folder / "metrics.csv", folder / "learning_curve.png", title)
-    if number is None:
-        return 0
-    print(f"Stopped by {signal.Signals(number).name} after {agent.num_timesteps:,} steps; what was learned until then is saved.")
-    return 128 + number
+        return stopped()
 
 
 @contextlib.contextmanager

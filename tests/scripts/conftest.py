@@ -8,7 +8,9 @@ from typing import NamedTuple
 
 import pytest
 
+from mprl.errors import RenderingError
 from mprl.scripts.main import main
+from mprl.simulation.rendering import opengl_backend
 
 
 class Outcome(NamedTuple):
@@ -37,6 +39,15 @@ def mprl(capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.
         return Outcome(code, *capfd.readouterr())
 
     return run
+
+
+@pytest.fixture
+def can_render() -> None:
+    """The test is skipped where no picture can be made."""
+    try:
+        opengl_backend()
+    except RenderingError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

@@ -162,3 +162,14 @@ def test_a_converted_motion_is_the_same_motion(mprl):
 def test_real_motion_capture_is_converted(mprl, mocap):
     assert mprl("motion", "convert", mocap("walk"), "walk.npz").code == 0
     assert "1.267 s: 39 frames" in mprl("motion", "info", "walk.npz").out  # the file's frames last .033332 s, the last one counts not
+
+
+def test_a_motion_is_filmed(mprl, can_render):
+    assert mprl("motion", "render", "walk", "walk.gif", "--seconds", "0.2", "--fps", "10", "--width", "64", "--height", "48").code == 0
+    assert Path("walk.gif").read_bytes().startswith(b"GIF89a")
+
+
+def test_where_nothing_can_be_drawn_one_line_says_so(mprl, monkeypatch):
+    monkeypatch.setenv("MUJOCO_GL", "off")
+    assert mprl("motion", "render", "walk", "walk.mp4").mistake.startswith("rendering is switched off by MUJOCO_GL=off")
+    assert not Path("walk.mp4").exists()
