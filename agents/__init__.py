@@ -3,9 +3,28 @@
     from mprl.agents import PPO, evaluate, load_agent
 """
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
 from mprl.agents.agent import Agent
+from mprl.agents.checkpoints import read_config
+from mprl.agents.evaluation import evaluate
 from mprl.agents.ppo import PPO
+from mprl.errors import unknown_name
 
 AGENTS: dict[str, type[Agent]] = {agent.name: agent for agent in (PPO,)}
 
-__all__ = ["AGENTS", "PPO", "Agent"]
+
+def load_agent(folder: str | Path, env: Any = None, device: torch.device | str = "cpu") -> Agent:
+    """Load a saved agent of any kind; see `Agent.load`."""
+    name = read_config(Path(folder))["agent"]
+    if name not in AGENTS:
+        raise unknown_name("agent", str(name), AGENTS, "mprl list agents")
+    return AGENTS[name].load(folder, env, device)
+
+
+__all__ = ["AGENTS", "PPO", "Agent", "evaluate", "load_agent"]

@@ -97,6 +97,10 @@ class Agent(ABC):
     def _networks(self) -> dict[str, nn.Module]:
         """What `save` writes, by name."""
 
+    def act(self, observation: Tensor, deterministic: bool = False) -> Tensor:
+        """Actions in the environment's units for flat observations (W, n) on the agent's device."""
+        return self._choose(observation, deterministic)
+
     # --- the interface ------------------------------------------------------------------------------------------------------
 
     @classmethod
@@ -194,7 +198,7 @@ class Agent(ABC):
         rows = tensor.unsqueeze(0) if single else tensor
         if isinstance(self.observation_space, gym.spaces.Discrete):
             rows = nn.functional.one_hot(rows.long() - int(self.observation_space.start), self.observation_size)
-        action = self._choose(rows.float().flatten(1), deterministic)
+        action = self.act(rows.float().flatten(1), deterministic)
         action = action[0] if single else action
         if is_tensor:
             return action, state

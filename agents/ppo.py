@@ -223,9 +223,9 @@ class PPO(Agent):
         names = ("policy_loss", "value_loss", "kl", "clip_fraction", "gradient_norm")
         log = dict(zip(names, (sums / count).tolist(), strict=True))
         explained = 1 - (returns - self._value[rollout.valid]).var() / (returns.var() + 1e-8)
-        log |= {"explained_variance": float(explained), "learning_rate": self.optimizer.param_groups[0]["lr"], "entropy": float(entropy)}
+        log |= {"explained_variance": float(explained), "learning_rate": self.optimizer.param_groups[0]["lr"], "entropy": float(entropy.detach())}
         if not model.discrete:
-            log["action_std"] = float(model.log_std.exp().mean())
+            log["action_std"] = float(model.log_std.detach().exp().mean())
         return log
 
     def _follow_kl(self, kl: float, target: float) -> None:

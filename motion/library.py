@@ -32,6 +32,8 @@ class Reference:
     Attributes:
         qpos: (W, nq). qvel: (W, nv); root linear in the world, angular velocities in the moving body.
         control: the pose as actuator targets, (W, nu): rotation vectors and angles, rad.
+        feedforward: what a PD controller that damps the joints must aim at to follow the motion, (W, nu) rad:
+            control + (kd / kp) d control / dt.
         body_position: (W, B, 3) m. com_velocity: of the centre of mass, (W, 3) m/s. com: (W, 3) m.
         contacts: how much each foot bears on the floor, (W, feet) in [0, 1].
     """
@@ -39,6 +41,7 @@ class Reference:
     qpos: Tensor
     qvel: Tensor
     control: Tensor
+    feedforward: Tensor
     body_position: Tensor
     com: Tensor
     com_velocity: Tensor
@@ -89,8 +92,9 @@ class MotionLibrary:
         self.cyclic = torch.tensor([clip.loop == "wrap" for clip in self.clips], device=device)
         self.displacement = torch.tensor(np.stack([clip.cycle_displacement for clip in self.clips]), **as_tensor)
         model = character.model
-        self._sizes = (model.nq, model.nv, model.nu, 3 * (model.nbody - 1), 3, 3, len(character.feet))
+        self._sizes = (model.nq, model.nv, model.nu, model.nu, 3 * (model.nbody - 1), 3, 3, len(character.feet))
         self._target_rows = torch.cat((self._rows[:, :7], self._rows[:, model.nq + model.nv :][:, : model.nu]), dim=1).contiguous()
+        self._feedforward_rows = self._rows[:, model.nq + model.nv + model.nu :][:, : model.nu].contiguous()
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -107,16 +111,21 @@ class MotionLibrary:
     def sample(self, clip_ids: Tensor, times: Tensor) -> Reference:
         """The reference of each world: clip ids (W,) int64 and times (W,) s -> W rows."""
         row, displacement = self._blend(self._rows, clip_ids, times)
-        qpos, qvel, control, body, com, com_velocity, contacts = row.split(self._sizes, dim=-1)
+        qpos, qvel, control, feedforward, body, com, com_velocity, contacts = row.split(self._sizes, dim=-1)
         root, head = _normalised_root(qpos, displacement, self.character)
         body = body.unflatten(-1, (-1, 3)) + displacement.unsqueeze(-2)
-        return Reference(torch.cat((root, head), dim=-1), qvel, control, body, com + displacement, com_velocity, contacts)
+        qpos = torch.cat((root, head), dim=-1)
+        return Reference(qpos, qvel, control, feedforward, body, com + displacement, com_velocity, contacts)
 
     def sample_targets(self, clip_ids: Tensor, times: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Only what target-frame observations need: root position (..., 3), root quaternion (..., 4), control (..., nu)."""
         row, displacement = self._blend(self._target_rows, clip_ids, times)
         quaternion = torch.nn.functional.normalize(row[..., 3:7], dim=-1)
         return row[..., :3] + displacement, quaternion, row[..., 7:]
+
+    def sample_feedforward(self, clip_ids: Tensor, times: Tensor) -> Tensor:
+        """Only the PD controllers' aims, (..., nu) rad (see `Reference`)."""
+        return self._blend(self._feedforward_rows, clip_ids, times)[0]
 
     def _blend(self, rows: Tensor, clip_ids: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
         progress = times / self.durations[clip_ids]
@@ -153,14 +162,21 @@ def _lay_out(clip: MotionClip, character: Character, velocity_cutoff: float | No
     body, com, com_velocity = _body_motion(character.model, qpos.numpy(), qvel.numpy())
     contacts = torch.tensor(clip.contacts, dtype=torch.float64)
     contacts = torch.lerp(contacts[before], contacts[before + 1], blend.unsqueeze(-1))
-    return torch.cat((qpos, qvel, character.to_control(qpos), body.flatten(1), com, com_velocity, contacts), dim=1)
+    control = character.to_control(qpos)
+    # A joint damped by kd follows its target late by kd / kp seconds; aiming ahead by as much undoes it.
+    frames = character.to_qpos(clip)
+    closed = _is_closed(clip, frames, character)
+    rate = kinematics.linear_velocity(character.to_control(frames), clip.frame_rate, closed)
+    rate = _low_passed(rate, clip.frame_rate, velocity_cutoff, closed)
+    feedforward = control + torch.as_tensor(character.damping_lag) * torch.lerp(rate[before], rate[before + 1], blend.unsqueeze(-1))
+    return torch.cat((qpos, qvel, control, feedforward, body.flatten(1), com, com_velocity, contacts), dim=1)
 
 
 def frame_velocities(clip: MotionClip, character: Character, cutoff: float | None = 6.0) -> Tensor:
     """MuJoCo velocities at each frame, (T, nv) float64: central differences, low-passed at `cutoff` Hz."""
     model = character.model
     qpos = character.to_qpos(clip)
-    closed = clip.loop == "wrap" and _closes(qpos, character)
+    closed = _is_closed(clip, qpos, character)
     velocity = qpos.new_zeros(clip.num_frames, model.nv)
     velocity[:, :3] = kinematics.linear_velocity(qpos[:, :3], clip.frame_rate, closed)
     starts = [3, *(int(model.joint(name).dofadr[0]) for name in character.ball_joints)]
@@ -169,22 +185,26 @@ def frame_velocities(clip: MotionClip, character: Character, cutoff: float | Non
     for name, where in zip(character.hinge_joints, character.hinge_qpos, strict=True):
         dof = int(model.joint(name).dofadr[0])
         velocity[:, dof] = kinematics.linear_velocity(qpos[:, where], clip.frame_rate, closed)
-    if cutoff is None or cutoff >= 0.5 * clip.frame_rate:
+    return _low_passed(velocity, clip.frame_rate, cutoff, closed)
+
+
+def _low_passed(velocity: Tensor, frame_rate: float, cutoff: float | None, closed: bool) -> Tensor:
+    """Second-order Butterworth, forward and backward, along dimension 0; a closed cycle as the endless motion that it is."""
+    if cutoff is None or cutoff >= 0.5 * frame_rate:
         return velocity
-    low_pass = butter(2, cutoff, fs=clip.frame_rate, output="sos")
+    low_pass = butter(2, cutoff, fs=frame_rate, output="sos")
     values = velocity.numpy()
-    if closed:  # a cycle is filtered as the endless motion that it is
-        tiled = np.concatenate([values[:-1]] * 3)
-        period = len(values) - 1
-        values = np.append(sosfiltfilt(low_pass, tiled, axis=0)[period : 2 * period], np.zeros((1, model.nv)), axis=0)
-        values[-1] = values[0]
-    else:
-        values = sosfiltfilt(low_pass, values, axis=0, padlen=min(9, len(values) - 1))
-    return torch.as_tensor(values.copy())
+    if not closed:
+        return torch.as_tensor(sosfiltfilt(low_pass, values, axis=0, padlen=min(9, len(values) - 1)).copy())
+    period = len(values) - 1
+    smooth = sosfiltfilt(low_pass, np.concatenate([values[:-1]] * 3), axis=0)[period : 2 * period]
+    return torch.as_tensor(np.concatenate((smooth, smooth[:1])))
 
 
-def _closes(qpos: Tensor, character: Character, tolerance: float = 0.02) -> bool:
+def _is_closed(clip: MotionClip, qpos: Tensor, character: Character, tolerance: float = 0.02) -> bool:
     """Whether a cycle's last pose is its first one, to `tolerance` rad. Recorded cycles often jump at the seam."""
+    if clip.loop == "none":
+        return False
     where = torch.as_tensor(character.ball_qpos)
     gap = rot.angle(qpos[0, where], qpos[-1, where]).max()
     hinges = torch.as_tensor(character.hinge_qpos)

@@ -18,11 +18,13 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
-from mprl.envs.imitation import observations, terminations
+from mprl.envs.imitation import metrics, observations, terminations
+from mprl.envs.imitation.metrics import Policy
 from mprl.envs.imitation.observations import Targets
 from mprl.envs.imitation.rewards import REWARDS, Motion, joint_weights
 from mprl.errors import ActionError, DeviceError, SettingError, unknown_name
 from mprl.motion import HUMANOID, MotionClip, MotionLibrary, Reference, load
+from mprl.motion import rotations as rot
 from mprl.simulation.cpu import CpuSimulation, watch_contacts
 
 PHYSICS_RATE = 120
@@ -49,7 +51,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
 
     | `action_mode` | target, rad |
     |---|---|
-    | `"residual"` (default) | the reference one control step ahead + 0.5 x action |
+    | `"residual"` (default) | the reference one control step ahead, with a lead that makes up for the joints' damping (target = q + (kd / kp) dq/dt, so that an action of 0 is a PD controller on the reference's pose and velocity), + 0.5 x action |
     | `"absolute"` | the clips' mean pose + 1.5 x action |
 
     ## Observation
@@ -145,6 +147,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             raise SettingError(f"an episode must last longer than 0 s, found time_limit={time_limit}")
         self.device = _available(device)
         self.character = HUMANOID
+        self._settings = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
         for body in contact_bodies:
             if body not in self.character.body_names:
                 raise unknown_name("body", body, self.character.body_names, "bodies of the humanoid")
@@ -221,8 +224,6 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self.joint_weights = type(weights)(*(w.to(self.device) for w in weights))
         self._force_limit = torch.as_tensor(model.actuator_forcerange[:, 1].copy(), device=self.device) * (1 - 1e-6)
         self._ahead = torch.tensor(target_frames, device=self.device) * self.control_step
-        # the PD target of a residual action is the reference one control step ahead, shown or not
-        self._look = torch.cat((self._ahead.new_tensor([self.control_step]), self._ahead))
         mean = self.library.sample(as_index(range(len(self.library))), 0.5 * self.library.durations).control.mean(dim=0)
         self._absolute_offset = mean if self.action_mode == "absolute" else None
 
@@ -362,6 +363,38 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self._observation = self._observe(_ALL)
         return self._out(self._observation)
 
+    def evaluate(self, policy: Policy, episodes: int = 32, seed: int = 0, video: str | Path | None = None) -> dict[str, Any]:
+        """Judge a policy by the metrics of imitation, in a batch of worlds of its own (`envs/imitation/metrics.py`).
+
+        Args:
+            policy: observations (W, n) -> actions (W, nu), torch.
+            episodes: how many, one world each.
+            seed: of the joint noise that one-shot clips start with.
+            video: write the first episode, with the reference as a translucent figure, to this .mp4.
+
+        Returns:
+            The metrics of `metrics.summarise`, those that need it again `..._without_sync` (no horizontal re-sync of the
+            reference at each cycle), and `error_over_phase`.
+        """
+        if episodes < 1:
+            raise SettingError(f"episodes must be at least 1, found {episodes}")
+        results: dict[str, Any] = {}
+        for sync in (True, False):
+            changes = {"num_envs": episodes, "output": "torch", "autoreset_mode": AutoresetMode.DISABLED, "reference_sync": sync}
+            changes |= {"contact_termination": True, "tracking_termination": None, "motion": self.library.clips, "render_mode": None}
+            envs = type(self)(**{**self._settings, **changes})
+            frames = _Film(envs, video, *self._render_size) if sync and video is not None else None
+            recording = metrics.record(envs, policy, seed, watch=frames)
+            summary = metrics.summarise(recording, CONTROL_RATE)
+            if sync:
+                results = {**summary, "error_over_phase": metrics.error_over_phase(recording)}
+                if frames is not None:
+                    frames.write()
+            else:
+                again = ("normalized_return", "normalized_return_paper", "success_rate", "mpjpe_global_mm")
+                results |= {f"{key}_without_sync": summary[key] for key in again}
+        return results
+
     # --- inside -------------------------------------------------------------------------------------------------------------
 
     def _checked(self, actions: Any) -> Tensor:
@@ -402,7 +435,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         qpos = torch.cat((reference.qpos[:, :3] + self._offset, reference.qpos[:, 3:]), dim=1)
         body = reference.body_position + self._offset.unsqueeze(1)
         return Reference(
-            qpos, reference.qvel, reference.control, body, reference.com + self._offset, reference.com_velocity, reference.contacts
+            qpos, reference.qvel, reference.control, reference.feedforward, body, reference.com + self._offset, reference.com_velocity, reference.contacts
         )
 
     def _synchronised(self, reference: Reference, times: Tensor) -> Reference:
@@ -417,9 +450,9 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     def _observe(self, worlds: Any) -> Tensor:
         """Observations of all worlds, or of those at the indices `worlds`; keeps the next PD reference of each."""
         clip, times = self._clip[worlds].unsqueeze(-1), self.times[worlds].unsqueeze(-1)
-        position, rotation, control = self.library.sample_targets(clip.expand(-1, len(self._look)), times + self._look)
-        self._next_control[worlds] = control[:, 0]
-        targets = Targets(position[:, 1:] + self._offset[worlds].unsqueeze(1), rotation[:, 1:], control[:, 1:])
+        position, rotation, control = self.library.sample_targets(clip.expand(-1, len(self._ahead)), times + self._ahead)
+        self._next_control[worlds] = self.library.sample_feedforward(clip[:, 0], times[:, 0] + self.control_step)
+        targets = Targets(position + self._offset[worlds].unsqueeze(1), rotation, control)
         qpos = self._qpos[worlds].float()
         key_bodies = self._xpos[worlds][:, 1:][:, self._key_bodies].float()
         observation = observations.observe(
@@ -430,7 +463,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             observation = torch.cat((observation, angle.sin(), angle.cos()), dim=1)
         return observation
 
-    def _reset_worlds(self, mask: Tensor, phase: Any = None, clip: Any = None, joint_noise: float = 0.0) -> None:
+    def _reset_worlds(self, mask: Tensor, phase: Any = None, clip: Any = None, joint_noise: Any = None) -> None:
         """Put the masked worlds onto the reference; random numbers are drawn for all worlds, so that none depends on another."""
         count = self.num_envs
         uniform = torch.rand(2, count, generator=self._random).to(self.device)
@@ -454,22 +487,47 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self._offset = self._offset.masked_fill(mask.unsqueeze(-1), 0.0)
         reference = self.library.sample(self._clip, self._start)
         qpos = reference.qpos.double()
-        if joint_noise:
-            qpos = self._disturbed(qpos, joint_noise)
+        if joint_noise is not None:
+            qpos = self._disturbed(qpos, torch.as_tensor(joint_noise, dtype=qpos.dtype).expand(count))
         self.simulation.reset(mask, qpos, reference.qvel.double())
 
-    def _disturbed(self, qpos: Tensor, noise: float) -> Tensor:
-        from mprl.motion import rotations as rot
-
+    def _disturbed(self, qpos: Tensor, noise: Tensor) -> Tensor:
+        """Joints turned by normal noise of a standard deviation for each world, (W,) rad."""
         qpos = qpos.clone()
         balls = self._balls[1:]
-        turn = rot.from_rotation_vector(noise * torch.randn(len(qpos), len(balls), 3, generator=self._random, dtype=qpos.dtype))
-        qpos[:, balls] = rot.multiply(qpos[:, balls], turn.to(qpos))
-        qpos[:, self._hinges] += noise * torch.randn(len(qpos), len(self._hinges), generator=self._random, dtype=qpos.dtype)
+        turn = torch.randn(len(qpos), len(balls), 3, generator=self._random, dtype=qpos.dtype) * noise[:, None, None]
+        qpos[:, balls] = rot.multiply(qpos[:, balls], rot.from_rotation_vector(turn))
+        qpos[:, self._hinges] += noise[:, None] * torch.randn(len(qpos), len(self._hinges), generator=self._random, dtype=qpos.dtype)
         return qpos
 
     def _out(self, value: Tensor) -> Any:
         return value.numpy() if self.output == "numpy" else value
+
+
+class _Film:
+    """Frames of the first world, as they come: the poses are kept and drawn at the end, so that nothing waits for the camera."""
+
+    def __init__(self, envs: DeepMimicVectorEnv, path: str | Path, width: int, height: int) -> None:
+        self._envs, self._path, self._size = envs, path, (width, height)
+        self._poses: list[tuple[np.ndarray, np.ndarray]] = []
+        self._over = False
+
+    def __call__(self) -> None:
+        if not self._over:
+            self._poses.append((self._envs._qpos[0].numpy().copy(), self._envs.reference_qpos()[0].double().numpy()))
+        self._over = bool(self._envs._pending[0])
+
+    def write(self) -> None:
+        from mprl.simulation.rendering import SceneRenderer
+        from mprl.simulation.video import caption, write_video
+
+        name = self._envs.library.clips[0].name
+        with SceneRenderer(self._envs.model, *self._size, ghost=True, fps=CONTROL_RATE) as scene:
+            frames = (
+                caption(scene.render(pose, ghost), f"{name} · {step / CONTROL_RATE:.1f} s · reference translucent")
+                for step, (pose, ghost) in enumerate(self._poses)
+            )
+            write_video(self._path, frames, CONTROL_RATE)
 
 
 class DeepMimicEnv(gym.Env[np.ndarray, np.ndarray]):
@@ -515,6 +573,10 @@ class DeepMimicEnv(gym.Env[np.ndarray, np.ndarray]):
     def set_state(self, state: dict[str, Tensor]) -> np.ndarray:
         """Continue from what `get_state` returned; returns the observation."""
         return self.batch.set_state(state)[0]
+
+    def evaluate(self, policy: Policy, episodes: int = 32, seed: int = 0, video: str | Path | None = None) -> dict[str, Any]:
+        """See `DeepMimicVectorEnv.evaluate`."""
+        return self.batch.evaluate(policy, episodes, seed, video)
 
 
 def _available(device: str | torch.device) -> torch.device:

@@ -79,6 +79,12 @@ class Character:
         """Where the hinges' angles lie in qpos, (hinges,)."""
         return np.array([int(self.model.joint(name).qposadr[0]) for name in self.hinge_joints], dtype=int)
 
+    @cached_property
+    def damping_lag(self) -> np.ndarray:
+        """How late each actuator's joint follows a moving target: damping / kp, (nu,) s."""
+        dofs = self.model.jnt_dofadr[self.model.actuator_trnid[:, 0]]
+        return self.model.dof_damping[dofs] / self.model.actuator_gainprm[:, 0]
+
     def to_qpos(self, clip: MotionClip) -> Tensor:
         """The clip as MuJoCo positions, (T, nq) float64: root position, root quaternion, joints."""
         rotations = torch.as_tensor(clip.rotations.copy())

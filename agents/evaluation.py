@@ -1,0 +1,84 @@
+"""Judging a trained agent: `evaluate` is the Python twin of `mprl evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import torch
+from torch import Tensor
+
+from mprl.agents.agent import Agent
+from mprl.agents.environments import TorchBatch
+from mprl.errors import RenderingError, SettingError
+
+
+def evaluate(agent: Agent, env: Any, episodes: int = 32, seed: int = 0, video: str | Path | None = None) -> dict[str, Any]:
+    """Play deterministic episodes and measure them.
+
+    An environment that knows how it wants to be judged (a method `evaluate(policy, episodes, seed, video)`; `mprl/DeepMimic-v0`
+    has one) judges; any other is played for its return.
+
+    Args:
+        agent: whose likeliest actions are played.
+        env: single or vector.
+        episodes: how many.
+        seed: of the environment.
+        video: write the first episode to this .mp4; other environments than ours need `render_mode="rgb_array"`.
+
+    Returns:
+        `env_id`, `agent`, `episodes`, `return_mean`, `return_std`, `length_mean`, and what the environment adds.
+    """
+    if episodes < 1:
+        raise SettingError(f"episodes must be at least 1, found {episodes}")
+    identity = {"env_id": agent.env_id, "agent": agent.name, "num_timesteps": agent.num_timesteps, "seed": seed}
+    own = getattr(env.unwrapped, "evaluate", None)
+    if own is not None:
+        return {**identity, **own(lambda observation: agent.act(observation, deterministic=True), episodes, seed, video)}
+    return {**identity, **_play(agent, env, episodes, seed, video)}
+
+
+def _play(agent: Agent, env: Any, episodes: int, seed: int, video: str | Path | None) -> dict[str, Any]:
+    batch = TorchBatch(env, agent.device)
+    # every world plays its share, so that short episodes are not preferred to long ones
+    share = torch.full((batch.num_worlds,), episodes // batch.num_worlds)
+    share[: episodes % batch.num_worlds] += 1
+    returns, lengths = torch.zeros(batch.num_worlds), torch.zeros(batch.num_worlds)
+    done_returns: list[float] = []
+    done_lengths: list[float] = []
+    frames: list[Any] = []
+    observation = batch.reset(seed=seed)
+    while (share > 0).any():
+        if video is not None and not done_returns:
+            frames.append(_picture(env))
+        step = batch.step(agent.act(observation, deterministic=True))
+        returns += step.reward.cpu()
+        lengths += step.valid.cpu()
+        for world in (step.terminated | step.truncated).cpu().nonzero().flatten().tolist():
+            if share[world] > 0:
+                done_returns.append(float(returns[world]))
+                done_lengths.append(float(lengths[world]))
+                share[world] -= 1
+            returns[world] = lengths[world] = 0.0
+        observation = step.observation
+    if video is not None:
+        from mprl.simulation.video import write_video
+
+        write_video(video, frames, env.metadata.get("render_fps", 30))
+    values = torch.tensor(done_returns)
+    return {
+        "episodes": episodes,
+        "return_mean": float(values.mean()),
+        "return_std": float(values.std(correction=0)),
+        "length_mean": float(torch.tensor(done_lengths).mean()),
+    }
+
+
+def _picture(env: gym.Env[Any, Any]) -> Any:
+    frame: Any = env.render()
+    if isinstance(frame, tuple | list):
+        frame = frame[0]
+    if frame is None or isinstance(frame, Tensor | str) or getattr(frame, "ndim", 0) != 3:
+        raise RenderingError("a video needs pictures: make the environment with render_mode='rgb_array'")
+    return frame
