@@ -54,7 +54,7 @@ def rolled(heading: Rotation, foot: Rotation, edge: Array) -> Array:
 
 def derivatives(curve: Callable[[Array], Array], at: float, step: float) -> Array:
     """Value, first and second derivative of a curve at a time, from its values there and after (or before, step < 0), (3, ...)."""
-    p = curve(at + step * np.arange(3))
+    p = curve(at + step * np.arange(3.0, dtype=np.float64))
     return np.array([p[0], (-3 * p[0] + 4 * p[1] - p[2]) / (2 * step), (p[0] - 2 * p[1] + p[2]) / step**2])
 
 

@@ -21,7 +21,7 @@ FRAME_RATE, FRAMES = 60.0, 64  # a cycle of 1.07 s
 STRIDE = 1.18  # m: 1.1 m/s
 HALF_STEP_WIDTH = 0.06  # m, from the line of walking to an ankle
 TOES_OUT = np.radians(7.0)
-PELVIS_HEIGHT, BOB = 0.843, 0.018  # mean and amplitude, m
+PELVIS_HEIGHT, BOB = 0.848, 0.018  # mean and amplitude, m
 COM_HEIGHT = 0.9  # m, about
 
 # Events of the right foot, in cycles.
@@ -36,7 +36,7 @@ SWING_LIFT = 0.015  # m, of the ankle above the straight way from toe-off to str
 
 
 def walk() -> MotionClip:
-    """A cyclic walk along +x: 1.1 m/s, 1.1 s a cycle, 60 Hz."""
+    """A cyclic walk along +x: 1.1 m/s, 1.07 s a cycle, 60 Hz."""
     phase = np.arange(FRAMES) / FRAMES
     ankle, foot = _right_foot(phase)
     target = _zero_moment_path(phase)
@@ -77,8 +77,8 @@ def _right_foot(phase: Array) -> tuple[Array, Rotation]:
 def _zero_moment_path(phase: Array) -> Array:
     """Where the ground's force should act, (T, 2) m: along the right foot in the first half of the cycle, then along the left."""
     out = np.tan(TOES_OUT)
-    along = np.array([0.02, 0.06, 0.11, 0.125])  # of the standing foot, from its ankle
-    knots = [0.12, 0.20, 0.40, 0.50]
+    along = np.array([0.02, 0.06, TOE[0] - 0.002, TOE[0]])  # of the standing foot, from its ankle
+    knots = [0.12, 0.20, HEEL_OFF + 0.02, OTHER_STRIKE]
     right = np.stack((along, -HALF_STEP_WIDTH - out * along), axis=1)
     left = right * [1, -1]
     half = [0.5 * STRIDE, 0.0]

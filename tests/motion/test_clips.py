@@ -45,6 +45,13 @@ def sole_corners(clip: MotionClip) -> np.ndarray:
     return corners
 
 
+def distance_to_hull(point: np.ndarray, corners: np.ndarray) -> float:
+    """How far a point lies outside the convex hull of others, m."""
+    one = 1e3  # weight of the constraint that the shares sum to 1
+    shares, _ = nnls(np.vstack((corners.T, np.full(len(corners), one))), np.append(point, one))
+    return float(np.linalg.norm(shares @ corners - point))
+
+
 def knee_degrees(clip: MotionClip, side: str) -> np.ndarray:
     return -np.degrees(qpos(clip)[:, HUMANOID.model.joint(f"{side}_knee").qposadr[0]])
 
@@ -166,15 +173,7 @@ def test_walk_pushes_the_floor_within_its_feet(walk: MotionClip) -> None:
         distance_to_hull(point, corners[corners[:, 2] < 0.003, :2])
         for point, corners in zip(asked.zero_moment_point, sole_corners(walk).reshape(-1, 8, 3), strict=True)
     ]
-    assert np.max(outside) < 0.03
-    assert np.mean(np.array(outside) < 0.005) > 0.75
-
-
-def distance_to_hull(point: np.ndarray, corners: np.ndarray) -> float:
-    """How far a point lies outside the convex hull of others, m."""
-    one = 1e3  # weight of the constraint that the shares sum to 1
-    shares, _ = nnls(np.vstack((corners.T, np.full(len(corners), one))), np.append(point, one))
-    return float(np.linalg.norm(shares @ corners - point))
+    assert np.max(outside) < 0.005
 
 
 # --- jump ---------------------------------------------------------------------------------------------------------------------
@@ -188,8 +187,8 @@ def test_jump_flies_as_gravity_says(jump: MotionClip) -> None:
     com = dynamics(jump).com[flight(jump)]
     time = np.arange(len(com)) / jump.frame_rate
     parabola = np.polyfit(time, com, 2)
-    np.testing.assert_allclose(2 * parabola[0], [0, 0, -GRAVITY], atol=0.05)
-    assert np.abs(com - np.stack([np.polyval(parabola[:, k], time) for k in range(3)], axis=1)).max() < 1e-3
+    np.testing.assert_allclose(2 * parabola[0], [0, 0, -GRAVITY], atol=0.01)
+    assert np.abs(com - np.stack([np.polyval(parabola[:, k], time) for k in range(3)], axis=1)).max() < 1e-4
 
 
 def test_jump_keeps_its_angular_momentum_in_the_air(jump: MotionClip) -> None:
@@ -216,6 +215,17 @@ def test_jump_starts_and_ends_standing_at_rest(jump: MotionClip) -> None:
         np.testing.assert_allclose(asked.zero_moment_point[frame], asked.com[frame, :2], atol=1e-4)
         x = corners[frame, ..., 0]
         assert x.min() + 0.03 < asked.com[frame, 0] < x.max() - 0.03
+
+
+def test_jump_pushes_the_floor_within_its_feet(jump: MotionClip) -> None:
+    asked, corners = dynamics(jump), sole_corners(jump).reshape(-1, 8, 3)
+    pushes = asked.force[:, 2] > 0.5 * 45 * GRAVITY
+    outside = np.array(
+        [distance_to_hull(asked.zero_moment_point[t], corners[t, corners[t, :, 2] < 0.003, :2]) for t in np.flatnonzero(pushes)]
+    )
+    # the roll over the toes asks for a little more than the toes can give
+    assert (outside < 0.005).mean() > 0.9
+    assert (outside < 0.03).mean() > 0.95
 
 
 def test_jump_is_symmetric(jump: MotionClip) -> None:
