@@ -36,8 +36,9 @@ ROWS = (
     ("length_mean", "length of an episode", "steps", "{:.1f}"),
     ("normalized_return", "normalised return", "", "{:.3f}"),
     ("normalized_return_paper", "normalised return, reward of the paper", "", "{:.3f}"),
-    ("success_rate", "success: never more than .5 m off", "", "{:.1%}"),
+    ("success_rate", "success: no fall, never .5 m off", "", "{:.1%}"),
     ("fall_rate", "falls", "", "{:.1%}"),
+    ("lasts_10_s_rate", "lasts 10 s, or to the end of the clip", "", "{:.1%}"),
     ("mpjpe_global_mm", "position error", "mm", "{:.1f}"),
     ("mpjpe_local_mm", "position error, relative to the root", "mm", "{:.1f}"),
     ("velocity_error_mm_per_frame", "velocity error", "mm/frame", "{:.2f}"),
@@ -99,15 +100,15 @@ def evaluate_folder(folder: Path, episodes: int = 32, seed: int = 0, video: Path
     if video is not None:
         _check_video(video, config["env_id"])
         settings["render_mode"] = "rgb_array"
-    env = environments.make(config["env_id"], min(episodes, 64), **settings)
+    env = environments.make(config["env_id"], min(episodes, 16), **settings)
     try:
         agent = load_agent(folder, env)
         results = evaluate(agent, env, episodes=episodes, seed=seed, video=video)
     finally:
         env.close()
     results["env_id"] = config["env_id"]
-    if "phase_error_mm" in results:
-        phase_error(results["phase"], results["phase_error_mm"], folder / "phase_error.png", f"{config['env_id']} · {config['agent']}")
+    if "error_over_phase" in results:
+        phase_error(results["error_over_phase"], folder / "phase_error.png", f"{config['env_id']} · {config['agent']}")
     return results
 
 

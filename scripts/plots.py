@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from mprl.errors import CheckpointError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-BLUE, GREY = "#2f6fb7", "#9aa3ad"
+BLUE, ORANGE = "#2f6fb7", "#e08a1e"
 
 # What is drawn where the run has it: column of metrics.csv, title, unit, factor.
 PANELS = (
@@ -69,28 +69,26 @@ def learning_curve(metrics: Path, out: Path, title: str = "") -> Path:
     return _save(figure, out, title.removeprefix(" · "))
 
 
-def phase_error(phase: ArrayLike, error: ArrayLike, out: Path, title: str = "") -> Path:
+def phase_error(errors: Mapping[str, ArrayLike], out: Path, title: str = "") -> Path:
     """Draw how far a character is from its reference over the phase of the clip.
 
     Args:
-        phase: middle of each bin, (B,) in [0, 1).
-        error: mean distance of the bodies in that bin, (B,) mm; NaN where nothing was seen.
+        errors: `phase`, (B,) in [0, 1), and at each the mean distance of the bodies: `error_mm` in the world, (B,) mm, and
+            `local_error_mm` relative to the root, (B,) mm.
         out: the PNG.
         title: in its first line.
     """
-    at, values = np.asarray(phase, dtype=float), np.asarray(error, dtype=float)
     figure = _figure(5.6, 3.2)
     (axes,) = _axes(figure, 1)
-    axes.plot(at, values, color=BLUE, linewidth=1.8)
-    if np.isfinite(values).any():
-        mean = float(np.nanmean(values))
-        axes.axhline(mean, color=GREY, linewidth=1, linestyle="--", zorder=0)
-        style = dict(textcoords="offset points", ha="right", color="#5c6670", fontsize=9)
-        axes.annotate(f"mean {mean:.0f} mm", (1.0, mean), xytext=(-4, 3), **style)
+    for key, name, colour in (("error_mm", "in the world", BLUE), ("local_error_mm", "relative to the root", ORANGE)):
+        values = np.asarray(errors[key], dtype=float)
+        mean = f", mean {np.nanmean(values):.0f} mm" if np.isfinite(values).any() else ""
+        axes.plot(np.asarray(errors["phase"], dtype=float), values, color=colour, linewidth=1.8, label=name + mean)
     axes.set_xlabel("phase of the clip")
     axes.set_ylabel("tracking error, mm")
     axes.set_xlim(0.0, 1.0)
     axes.set_ylim(bottom=0.0)
+    axes.legend(frameon=False, fontsize=9, loc="best")
     return _save(figure, out, title)
 
 

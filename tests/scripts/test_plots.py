@@ -45,10 +45,10 @@ def test_a_learning_curve_is_drawn_from_whatever_there_is(tmp_path, content):
 
 
 def test_phases_that_were_never_seen_are_left_out(tmp_path):
-    error = [10.0, np.nan, 30.0]
-    assert phase_error([0.1, 0.5, 0.9], error, tmp_path / "error.png", "walk").stat().st_size > 1000
+    errors = {"phase": [0.1, 0.5, 0.9], "error_mm": [10.0, np.nan, 30.0], "local_error_mm": [np.nan] * 3}
+    assert phase_error(errors, tmp_path / "error.png", "walk").stat().st_size > 1000
 
 
 def test_a_folder_that_is_not_there_is_said(tmp_path):
     with pytest.raises(CheckpointError, match="cannot be written"):
-        phase_error([0.5], [1.0], tmp_path / "nowhere" / "error.png")
+        phase_error({"phase": [0.5], "error_mm": [1.0], "local_error_mm": [1.0]}, tmp_path / "nowhere" / "error.png")
