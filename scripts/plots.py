@@ -52,20 +52,21 @@ def learning_curve(metrics: Path, out: Path, title: str = "") -> Path:
     """
     columns = read_metrics(metrics)
     panels = [panel for panel in PANELS if np.isfinite(columns.get(panel[0], np.array([math.nan]))).any()]
-    samples = columns.get("timesteps", np.zeros(0)) / 1e6
+    samples = columns.get("timesteps", np.zeros(0))
+    count, unit_name, letter = (1e6, "millions", "M") if samples.max(initial=0.0) >= 1e6 else (1e3, "thousands", "k")
     figure = _figure(3.6 * max(1, len(panels)), 3.2)
     for axes, (column, name, unit, factor) in zip(_axes(figure, len(panels)), panels, strict=True):
         values = columns[column] * factor
-        axes.plot(samples, values, color=BLUE, alpha=0.25, linewidth=1)
-        axes.plot(samples, smoothed(values), color=BLUE, linewidth=1.8)
+        axes.plot(samples / count, values, color=BLUE, alpha=0.25, linewidth=1)
+        axes.plot(samples / count, smoothed(values, reach=len(values) // 40), color=BLUE, linewidth=1.8)
         axes.set_title(name, loc="left", fontsize=10)
-        axes.set_xlabel("samples, millions")
+        axes.set_xlabel(f"samples, {unit_name}")
         axes.set_ylabel(unit)
         axes.set_ylim(bottom=min(0.0, float(np.nanmin(values))))
         axes.margins(x=0.01)
     minutes = columns.get("time_elapsed", np.zeros(0))
     if len(minutes) and len(samples):
-        title += f" · {samples[-1]:.1f} M samples in {minutes[-1] / 60:.1f} minutes"
+        title += f" · {samples[-1] / count:.1f} {letter} samples in {minutes[-1] / 60:.1f} minutes"
     return _save(figure, out, title.removeprefix(" · "))
 
 
@@ -81,9 +82,7 @@ def phase_error(errors: Mapping[str, ArrayLike], out: Path, title: str = "") -> 
     figure = _figure(5.6, 3.2)
     (axes,) = _axes(figure, 1)
     for key, name, colour in (("error_mm", "in the world", BLUE), ("local_error_mm", "relative to the root", ORANGE)):
-        values = np.asarray(errors[key], dtype=float)
-        mean = f", mean {np.nanmean(values):.0f} mm" if np.isfinite(values).any() else ""
-        axes.plot(np.asarray(errors["phase"], dtype=float), values, color=colour, linewidth=1.8, label=name + mean)
+        axes.plot(np.asarray(errors["phase"], dtype=float), np.asarray(errors[key], dtype=float), color=colour, linewidth=1.8, label=name)
     axes.set_xlabel("phase of the clip")
     axes.set_ylabel("tracking error, mm")
     axes.set_xlim(0.0, 1.0)
@@ -92,7 +91,7 @@ def phase_error(errors: Mapping[str, ArrayLike], out: Path, title: str = "") -> 
     return _save(figure, out, title)
 
 
-def smoothed(values: ArrayLike, reach: int = 7) -> NDArray[np.float64]:
+def smoothed(values: ArrayLike, reach: int) -> NDArray[np.float64]:
     """Mean of each value and up to `reach` neighbours on either side; NaNs are left out."""
     values = np.asarray(values, dtype=float)
     known = np.isfinite(values)

@@ -19,7 +19,6 @@ import dataclasses
 import math
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
 
 DEFAULT_AGENT = "ppo"
 DEFAULT_STEPS = 1_000_000
-SAVE_EVERY = 60.0  # s; what a power cut may cost
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,25 +246,15 @@ def train(agent: Agent, folder: Path, steps: float | None, seconds: float | None
 
 def _learn(agent: Agent, folder: Path, steps: float | None, seconds: float | None) -> int | None:
     """Learn and write; the number of the signal that ended it, or None."""
-    from mprl.agents.callbacks import ProgressDisplay, RunWriter
+    from mprl.agents.callbacks import Checkpoint, ProgressDisplay, RunWriter, all_of
 
-    saved = time.monotonic()
     with contextlib.ExitStack() as stack:
         stopped = stack.enter_context(stopping())
         writer, display = RunWriter(folder), ProgressDisplay(steps, seconds)
         stack.callback(writer.close)
         stack.callback(display.close)
-
-        def after_iteration(agent: Agent, metrics: dict[str, float]) -> bool:
-            nonlocal saved
-            writer(agent, metrics)
-            display(agent, metrics)
-            if time.monotonic() - saved > SAVE_EVERY:
-                agent.save(folder)
-                saved = time.monotonic()
-            return stopped() is None
-
-        agent.learn(steps, max_seconds=seconds, callback=after_iteration)
+        go_on = all_of(writer, display, Checkpoint(folder), lambda agent, metrics: stopped() is None)
+        agent.learn(steps, max_seconds=seconds, callback=go_on)
         agent.save(folder)
         return stopped()
 
