@@ -271,6 +271,8 @@ def stopping() -> Iterator[Callable[[], int | None]]:
             received.append(number)
             for each, handler in before.items():
                 signal.signal(each, handler)
+            with contextlib.suppress(RuntimeError):  # the signal came while something else was being printed
+                print("Stopping after this iteration ...")
 
         for number in signals:
             signal.signal(number, remember)
@@ -297,16 +299,12 @@ def contents(folder: Path) -> list[tuple[str, str]]:
         "weights.safetensors": "weights of the agent",
         "config.json": "settings of the agent and the environment",
         "metrics.csv": "every metric of every iteration",
-        "events": "the same for TensorBoard",
         "learning_curve.png": "learning curve",
         "evaluation.json": "results of the evaluation",
         "phase_error.png": "tracking error over the phase of the clip",
         "video.mp4": "the character and its reference (translucent)",
     }
-    found = sorted(path for path in folder.rglob("*") if path.is_file())
-    rows = []
-    for name, text in about.items():
-        path = next((path for path in found if path.name == name or (name == "events" and path.name.startswith("events."))), None)
-        if path is not None:
-            rows.append((text, os.fspath(path)))
+    rows = [(text, os.fspath(folder / name)) for name, text in about.items() if (folder / name).exists()]
+    if any(folder.glob("events.*")):
+        rows.append(("the metrics for TensorBoard", os.fspath(folder / "events.*")))
     return rows
