@@ -22,6 +22,8 @@ import os
 import sys
 from collections.abc import Sequence
 
+from gymnasium.error import DependencyNotInstalled
+
 from mprl import __version__
 from mprl.errors import MprlError, unknown_name
 
@@ -69,6 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return run(args)
     except MprlError as error:
+        return _fail(str(error), 2)
+    except DependencyNotInstalled as error:  # what an environment of Gymnasium's needs, to draw for instance
         return _fail(str(error), 2)
     except KeyboardInterrupt:
         return _fail("interrupted", 130)

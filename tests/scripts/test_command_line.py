@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from gymnasium.error import DependencyNotInstalled
 
 import mprl as package
 from mprl.errors import MprlError
@@ -133,6 +134,7 @@ def test_an_error_of_ours_keeps_its_traceback(monkeypatch):
     ("error", "code", "line"),
     [
         (MprlError("where: what\n  was wrong"), 2, "mprl: where: what was wrong\n"),
+        (DependencyNotInstalled("pygame is not installed"), 2, "mprl: pygame is not installed\n"),
         (KeyboardInterrupt(), 130, "mprl: interrupted\n"),
         (OSError(28, "No space left on device", "run/metrics.csv"), 2, "mprl: run/metrics.csv: No space left on device\n"),
         (OSError(30, "Read-only file system", "run"), 2, "mprl: run: Read-only file system\n"),
