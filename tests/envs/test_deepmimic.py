@@ -57,7 +57,7 @@ def on_the_reference(env: DeepMimicVectorEnv, offset=(0.0, 0.0, 0.0)) -> None:
 def test_gymnasium_s_checker_passes_the_single_environment(motion):
     with warnings.catch_warnings():
         warnings.filterwarnings("error", module="gymnasium")
-        warnings.filterwarnings("ignore", message=".*infinity|.*render modes.*|.*not within.*|.*mprl/DeepMimic.*", module="gymnasium")
+        warnings.filterwarnings("ignore", message=".*infinity", module="gymnasium")
         env = gym.make(ID, motion=motion)
         check_env(env.unwrapped, skip_render_check=True)
     env.close()
@@ -385,6 +385,15 @@ def test_a_fall_terminates_and_earns_nothing():
     assert fallen.all()
 
 
+def test_a_failure_in_the_last_step_is_a_failure_and_no_truncation():
+    """Its value is 0, not bootstrapped."""
+    env = make(2, max_episode_steps=1, tracking_termination=0.3)
+    env.reset(options={"phase": 0.0})
+    on_the_reference(env, (0.4, 0.0, 0.0))
+    _, reward, terminated, truncated, _ = env.step(np.zeros((2, 28), np.float32))
+    assert terminated.all() and not truncated.any() and not reward.any()
+
+
 def test_losing_the_reference_terminates():
     env = make(1, tracking_termination=0.3, contact_termination=False)
     env.reset(options={"phase": 0.0})
@@ -488,6 +497,27 @@ def test_turning_and_moving_everything_together_changes_nothing(quarters):
         one, other = here.step(action), there.step(action)
         np.testing.assert_allclose(one[0], other[0], atol=5e-3)
         np.testing.assert_allclose(one[1], other[1], atol=1e-3)
+
+
+def test_a_step_is_a_thirtieth_of_a_second_of_physics_and_of_the_clip():
+    env = make(2)
+    env.reset(options={"phase": 0.2})
+    start = env.times.clone()
+    for _ in range(3):
+        env.step(np.zeros((2, 28), np.float32))
+    assert env.simulation.bind("time").tolist() == pytest.approx([0.1, 0.1])
+    assert (env.times - start).tolist() == pytest.approx([0.1, 0.1], abs=1e-6)
+
+
+def test_saturation_is_each_world_s_share_of_actuators_at_their_limit():
+    env = make(3, contact_termination=False, tracking_termination=None)
+    env.reset(options={"phase": 0.2})
+    pushed = np.zeros((3, 28), np.float32)
+    pushed[1] = 1.0
+    pushed[2, :14] = 1.0
+    _, _, _, _, info = env.step(pushed)
+    still, all_of_them, half = info["saturation"]
+    assert still < 0.15 and all_of_them > still + 0.3 and still < half < all_of_them
 
 
 def test_zero_actions_follow_the_reference_for_a_while():
