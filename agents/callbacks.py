@@ -79,13 +79,15 @@ def all_of(*callbacks: Callable[[Agent, Metrics], Any]) -> Callback:
     """One callback that calls several, and stops learning when any of them returns False."""
 
     def call(agent: Agent, metrics: Metrics) -> bool:
-        return not any([callback(agent, metrics) is False for callback in callbacks])
+        return not any([callback(agent, metrics) is False for callback in callbacks])  # noqa: C419  every one is called
 
     return call
 
 
 class ProgressDisplay:
-    """A live display of learning: a bar, samples per second, return, tracking error, episode length, time left.
+    """A live display of learning: a bar, time left, samples per second, return, tracking error, episode length.
+
+    Two lines, so that it fits a terminal of 80 columns. Where the output is no terminal, a line every half minute instead.
 
     Args:
         total_timesteps: at which learning ends, if steps end it.
@@ -93,21 +95,30 @@ class ProgressDisplay:
     """
 
     _SHOWN = (
-        ("return", "return", "{:.1f}", 1.0),
-        ("episode_length", "episode length", "{:.0f}", 1.0),
-        ("env_local_tracking_error", "tracking error", "{:.0f} mm", 1e3),
-        ("time_samples_per_second", "samples/s", "{:,.0f}", 1.0),
+        ("return", "return {:.1f}", 1.0),
+        ("episode_length", "length {:.0f}", 1.0),
+        ("env_local_tracking_error", "error {:.0f} mm", 1e3),
+        ("time_samples_per_second", "{:,.0f} samples/s", 1.0),
     )
+    _LINE_EVERY = 30.0  # s
 
     def __init__(self, total_timesteps: float | None, max_seconds: float | None) -> None:
+        from rich.console import Console, Group
+        from rich.live import Live
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.text import Text
 
-        columns = (TextColumn("{task.percentage:>3.0f} %"), BarColumn(bar_width=24), TextColumn("{task.fields[text]}"), TimeElapsedColumn())
-        self._progress = Progress(*columns, refresh_per_second=2)
         self._total, self._seconds = total_timesteps, max_seconds
-        self._task = self._progress.add_task("", total=1.0, text="first iteration …")
         self._start: float | None = None
-        self._progress.start()
+        self._next_line = 0.0
+        columns = (TextColumn("{task.percentage:>3.0f} %"), BarColumn(bar_width=24), TimeElapsedColumn(), TextColumn("{task.fields[left]}"))
+        self._progress = Progress(*columns)
+        self._task = self._progress.add_task("", total=1.0, left="")
+        self._numbers = Text("first iteration …", no_wrap=True, overflow="ellipsis")
+        console = Console()
+        self._live = Live(Group(self._progress, self._numbers), console=console, refresh_per_second=2) if console.is_terminal else None
+        if self._live is not None:
+            self._live.start()
 
     def __call__(self, agent: Agent, metrics: Metrics) -> None:
         elapsed, steps = metrics["time_elapsed"], metrics["timesteps"]
@@ -119,12 +130,16 @@ class ProgressDisplay:
         if self._seconds is not None:
             share.append(elapsed / self._seconds)
         done = min(max(share), 1.0)
-        parts = [f"{label} {form.format(metrics[key] * unit)}" for key, label, form, unit in self._SHOWN if key in metrics]
-        if 0 < done < 1:
-            left = elapsed * (1 - done) / done
-            parts.append(f"{int(left // 60)}:{int(left % 60):02d} left")
-        self._progress.update(self._task, completed=done, text=f"{steps / 1e6:.2f} M steps · " + " · ".join(parts))
+        left = elapsed * (1 - done) / done if done > 0 else math.nan
+        left_text = f"{int(left // 60)}:{int(left % 60):02d} left" if 0 < done < 1 else ""
+        shown = [form.format(metrics[key] * unit) for key, form, unit in self._SHOWN if key in metrics]
+        self._numbers.plain = " · ".join([f"{steps / 1e6:.2f} M steps", *shown])
+        self._progress.update(self._task, completed=done, left=left_text)
+        if self._live is None and elapsed >= self._next_line:
+            self._next_line = elapsed + self._LINE_EVERY
+            print(f"{done:4.0%}  {self._numbers.plain}  {left_text}", flush=True)
 
     def close(self) -> None:
         """Leave the last state on the terminal."""
-        self._progress.stop()
+        if self._live is not None:
+            self._live.stop()

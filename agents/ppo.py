@@ -141,6 +141,10 @@ class PPO(Agent):
 
     def _iteration(self) -> dict[str, float]:
         began = time.perf_counter()
+        if self.settings.normalize_observations and not self.model.observations.count:
+            # Unseen statistics would make the first update a wild one: watch a while before learning.
+            self._act()
+            self.model.observations.update(self._new_observations)
         rollout, log = self._act()
         acted = time.perf_counter()
         log |= self._improve(rollout)

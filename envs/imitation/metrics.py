@@ -20,7 +20,7 @@ from mprl.envs.imitation.rewards import PAPER, RELEASE
 # PHC's failure: the mean body error exceeds this at some frame, m.
 PHC_FAILURE = 0.5
 JOINT_NOISE = 0.01
-PHASE_BINS = 40
+PHASE_BINS = 20
 
 Policy = Callable[[Tensor], Tensor]
 
