@@ -100,7 +100,7 @@ def label_contacts(clip: MotionClip, character: Character, height: float = 0.055
     contacts = np.zeros((clip.num_frames, len(character.feet)), dtype=bool)
     for foot, name in enumerate(character.feet):
         for g in np.flatnonzero(model.geom_bodyid == model.body(name).id):
-            arm = _lowest_point(model, g, turned[:, g])
+            arm = _lowest_point(model, int(g), turned[:, g])
             fixed = np.einsum("tji,tj->ti", turned[:, g], arm)  # the same point in the geom's own frame
             turning = np.einsum("tij,tj->ti", np.gradient(turned[:, g], axis=0), fixed)
             velocity = (np.gradient(position[:, g], axis=0) + turning) * clip.frame_rate

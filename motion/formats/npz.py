@@ -11,6 +11,7 @@ import os
 import secrets
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -83,7 +84,7 @@ def write(clip: MotionClip, path: str | Path) -> Path:
         MotionFormatError: the folder is missing, read-only or full.
     """
     path = Path(path)
-    optional = {key: value for key, value in (("contacts", clip.contacts), ("betas", clip.betas)) if value is not None}
+    optional: dict[str, Any] = {key: value for key, value in (("contacts", clip.contacts), ("betas", clip.betas)) if value is not None}
     # not `tempfile`, whose files nobody else may read
     temporary = path.parent / f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}"
     try:
