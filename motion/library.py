@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import mujoco
 import numpy as np
@@ -30,15 +31,19 @@ class Reference:
     """What the character should be doing, for W worlds, in the world's frame (velocities in MuJoCo's conventions).
 
     Attributes:
-        qpos: (W, nq). qvel: (W, nv); root linear in the world, angular velocities in the moving body.
+        root_position: (W, 3) m. rotations: of the root and the ball joints, (W, 1 + balls, 4) wxyz. hinges: (W, hinges) rad.
+        qvel: (W, nv); root linear in the world, angular velocities in the moving body.
         control: the pose as actuator targets, (W, nu): rotation vectors and angles, rad.
         feedforward: what a PD controller that damps the joints must aim at to follow the motion, (W, nu) rad:
             control + (kd / kp) d control / dt.
-        body_position: (W, B, 3) m. com_velocity: of the centre of mass, (W, 3) m/s. com: (W, 3) m.
+        body_position: (W, B, 3) m. com: centre of mass, (W, 3) m. com_velocity: (W, 3) m/s.
         contacts: how much each foot bears on the floor, (W, feet) in [0, 1].
+        order: where each entry of qpos stands in (root_position, rotations, hinges), (nq,).
     """
 
-    qpos: Tensor
+    root_position: Tensor
+    rotations: Tensor
+    hinges: Tensor
     qvel: Tensor
     control: Tensor
     feedforward: Tensor
@@ -46,6 +51,21 @@ class Reference:
     com: Tensor
     com_velocity: Tensor
     contacts: Tensor
+    order: Tensor
+
+    @property
+    def qpos(self) -> Tensor:
+        """As MuJoCo positions, (W, nq)."""
+        return torch.cat((self.root_position, self.rotations.flatten(-2), self.hinges), dim=-1)[..., self.order]
+
+    def moved(self, offset: Tensor) -> Reference:
+        """The same motion elsewhere: `offset` (W, 3) m."""
+        return replace(
+            self,
+            root_position=self.root_position + offset,
+            body_position=self.body_position + offset.unsqueeze(-2),
+            com=self.com + offset,
+        )
 
 
 class MotionLibrary:
@@ -83,7 +103,7 @@ class MotionLibrary:
         self.character = character
         self.clips = [clip if clip.contacts is not None else label_contacts(clip, character) for clip in clips]
         tables = [_lay_out(clip, character, velocity_cutoff) for clip in self.clips]
-        as_tensor = dict(device=device, dtype=dtype)
+        as_tensor: dict[str, Any] = {"device": device, "dtype": dtype}
         self._rows = torch.cat(tables).to(**as_tensor)
         counts = torch.tensor([len(t) for t in tables])
         self._first = (counts.cumsum(0) - counts).to(device)
@@ -92,9 +112,13 @@ class MotionLibrary:
         self.cyclic = torch.tensor([clip.loop == "wrap" for clip in self.clips], device=device)
         self.displacement = torch.tensor(np.stack([clip.cycle_displacement for clip in self.clips]), **as_tensor)
         model = character.model
-        self._sizes = (model.nq, model.nv, model.nu, model.nu, 3 * (model.nbody - 1), 3, 3, len(character.feet))
-        self._target_rows = torch.cat((self._rows[:, :7], self._rows[:, model.nq + model.nv :][:, : model.nu]), dim=1).contiguous()
-        self._feedforward_rows = self._rows[:, model.nq + model.nv + model.nu :][:, : model.nu].contiguous()
+        pose = np.concatenate(([0, 1, 2], character.ball_qpos.flatten(), character.hinge_qpos))
+        self._order = torch.as_tensor(np.argsort(pose), device=device)
+        self._sizes = (3, character.ball_qpos.size, len(character.hinge_qpos), model.nv, model.nu, model.nu, 3 * (model.nbody - 1), 3, 3,
+                       len(character.feet))  # fmt: skip
+        _, _, _, _, control, feedforward, *_ = self._rows.split(self._sizes, dim=-1)
+        self._target_rows = torch.cat((self._rows[:, :7], control), dim=1)
+        self._feedforward_rows = feedforward.contiguous()
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -111,11 +135,11 @@ class MotionLibrary:
     def sample(self, clip_ids: Tensor, times: Tensor) -> Reference:
         """The reference of each world: clip ids (W,) int64 and times (W,) s -> W rows."""
         row, displacement = self._blend(self._rows, clip_ids, times)
-        qpos, qvel, control, feedforward, body, com, com_velocity, contacts = row.split(self._sizes, dim=-1)
-        root, head = _normalised_root(qpos, displacement, self.character)
+        root, rotations, hinges, qvel, control, feedforward, body, com, com_velocity, contacts = row.split(self._sizes, dim=-1)
+        rotations = torch.nn.functional.normalize(rotations.unflatten(-1, (-1, 4)), dim=-1)
         body = body.unflatten(-1, (-1, 3)) + displacement.unsqueeze(-2)
-        qpos = torch.cat((root, head), dim=-1)
-        return Reference(qpos, qvel, control, feedforward, body, com + displacement, com_velocity, contacts)
+        root, com = root + displacement, com + displacement
+        return Reference(root, rotations, hinges, qvel, control, feedforward, body, com, com_velocity, contacts, self._order)
 
     def sample_targets(self, clip_ids: Tensor, times: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Only what target-frame observations need: root position (..., 3), root quaternion (..., 4), control (..., nu)."""
@@ -136,15 +160,6 @@ class MotionLibrary:
         index = self._first[clip_ids] + before.long()
         blended = torch.lerp(rows[index], rows[index + 1], (at - before).unsqueeze(-1))
         return blended, cycles.unsqueeze(-1) * self.displacement[clip_ids]
-
-
-def _normalised_root(qpos: Tensor, displacement: Tensor, character: Character) -> tuple[Tensor, Tensor]:
-    """Blended qpos with unit quaternions, as (root position, the rest)."""
-    where = torch.as_tensor(character.ball_qpos, device=qpos.device)
-    quaternions = torch.nn.functional.normalize(qpos[..., where], dim=-1)
-    qpos = qpos.clone()
-    qpos[..., where.flatten()] = quaternions.flatten(-2)
-    return qpos[..., :3] + displacement, qpos[..., 3:]
 
 
 def _lay_out(clip: MotionClip, character: Character, velocity_cutoff: float | None) -> Tensor:
@@ -169,7 +184,8 @@ def _lay_out(clip: MotionClip, character: Character, velocity_cutoff: float | No
     rate = kinematics.linear_velocity(character.to_control(frames), clip.frame_rate, closed)
     rate = _low_passed(rate, clip.frame_rate, velocity_cutoff, closed)
     feedforward = control + torch.as_tensor(character.damping_lag) * torch.lerp(rate[before], rate[before + 1], blend.unsqueeze(-1))
-    return torch.cat((qpos, qvel, control, feedforward, body.flatten(1), com, com_velocity, contacts), dim=1)
+    pose = torch.cat((qpos[:, :3], qpos[:, torch.as_tensor(character.ball_qpos.flatten())], qpos[:, torch.as_tensor(character.hinge_qpos)]), dim=1)
+    return torch.cat((pose, qvel, control, feedforward, body.flatten(1), com, com_velocity, contacts), dim=1)
 
 
 def frame_velocities(clip: MotionClip, character: Character, cutoff: float | None = 6.0) -> Tensor:

@@ -6,9 +6,10 @@ single-environment interface.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import gymnasium as gym
 import mujoco
@@ -36,6 +37,19 @@ ABSOLUTE_SCALE = 1.5
 
 MotionSource = str | Path | MotionClip
 _ALL = slice(None)
+_RESET_OPTIONS = ("phase", "clip", "joint_noise", "reset_mask")
+
+
+class _Sensed(NamedTuple):
+    """The simulation's state in float32, read once a step: qpos in parts, qvel, body origins, sensors."""
+
+    root_position: Tensor  # (W, 3)
+    rotations: Tensor  # (W, 1 + balls, 4)
+    hinges: Tensor  # (W, hinges)
+    velocity: Tensor  # (W, nv)
+    bodies: Tensor  # (W, B, 3)
+    com: Tensor  # (W, 3)
+    com_velocity: Tensor  # (W, 3)
 
 
 class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
@@ -74,7 +88,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     | | when |
     |---|---|
     | terminated | a body other than `contact_bodies` (default: the feet) touches the ground, unless `contact_termination=False` |
-    | terminated | a body is over `tracking_termination` m (default .6; None: never) off its reference |
+    | terminated | a body is over `tracking_termination` m (default .4; None: never) off its reference |
     | terminated | the physics diverged; the world is reported and reset |
     | truncated | `time_limit` seconds (default 20) have passed |
     | truncated | a clip that does not loop has ended (the authors' code calls this a failure; here the value beyond is bootstrapped) |
@@ -92,13 +106,19 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         action_mode: "residual" or "absolute".
         target_frames: how many control steps ahead the reference is shown.
         phase_observation: show the phase.
-        contact_termination, contact_bodies, tracking_termination, time_limit, reference_sync: see above.
+        contact_termination: end an episode when a body that must not touches the ground.
+        contact_bodies: bodies that may touch the ground.
+        tracking_termination: distance of any body from its reference that ends an episode, m; None: any distance is allowed.
+        time_limit: seconds until truncation.
+        reference_sync: move the reference below the character at each new cycle.
         output: "numpy", or "torch" for tensors on the device without a copy.
         autoreset_mode: NEXT_STEP (default for numpy), SAME_STEP (default for torch) or DISABLED.
         device: "cpu".
         num_threads: of the simulation; 0 for all cores. Results do not depend on it.
         render_mode: "rgb_array": `render()` gives frames (height, width, 3) uint8 of the first `render_worlds` worlds, the
             reference as a translucent figure.
+        render_worlds: how many worlds `render()` shows.
+        width, height: of a frame, pixels.
         max_episode_steps: control steps until truncation, instead of `time_limit`.
 
     Raises:
@@ -120,7 +140,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         phase_observation: bool = False,
         contact_termination: bool = True,
         contact_bodies: Sequence[str] = HUMANOID.feet,
-        tracking_termination: float | None = 0.6,
+        tracking_termination: float | None = 0.4,
         time_limit: float = 20.0,
         reference_sync: bool = True,
         output: Literal["numpy", "torch"] = "numpy",
@@ -143,8 +163,11 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             raise unknown_name("render mode", str(render_mode), ("rgb_array",), "known: rgb_array")
         if not target_frames or min(target_frames) < 1:
             raise SettingError(f"target_frames must be whole numbers of at least 1, found {tuple(target_frames)}")
-        if time_limit <= 0 or (max_episode_steps is not None and max_episode_steps < 1):
-            raise SettingError(f"an episode must last longer than 0 s, found time_limit={time_limit}")
+        if not (0 < time_limit < math.inf) or (max_episode_steps is not None and max_episode_steps < 1):
+            limit = f"time_limit={time_limit}" if max_episode_steps is None else f"max_episode_steps={max_episode_steps}"
+            raise SettingError(f"an episode must last longer than 0 s and end some time, found {limit}")
+        if tracking_termination is not None and not tracking_termination > 0:
+            raise SettingError(f"tracking_termination must be a distance above 0 m, or None, found {tracking_termination}")
         self.device = _available(device)
         self.character = HUMANOID
         self._settings = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
@@ -158,7 +181,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self.num_envs = num_envs
         self.output = output
         self.render_mode = render_mode
-        self.reward_name = reward
+        self._reward = REWARDS[reward]
         self.control_step = 1.0 / CONTROL_RATE
         self.action_mode = action_mode
         self.contact_termination = contact_termination
@@ -167,8 +190,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self.phase_observation = phase_observation
         self.max_episode_steps = max_episode_steps or round(time_limit * CONTROL_RATE)
         default = AutoresetMode.SAME_STEP if output == "torch" else AutoresetMode.NEXT_STEP
-        self.autoreset_mode = default if autoreset_mode is None else _autoreset(autoreset_mode)
-        self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
+        self.set_autoreset_mode(default if autoreset_mode is None else autoreset_mode)
         self._render_size = (width, height)
         self._render_worlds = min(render_worlds, num_envs)
         self._renderers: list[Any] = []
@@ -199,7 +221,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self._offset = torch.zeros(num_envs, 3, device=self.device)
         self._pending = torch.ones(num_envs, dtype=torch.bool, device=self.device)
         self._next_control = torch.zeros(num_envs, self.model.nu, device=self.device)
-        self._ready = False
+        self._sense(_ALL)
 
     # --- layout -------------------------------------------------------------------------------------------------------------
 
@@ -213,7 +235,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         character, model = self.character, self.model
         index = {name: i for i, name in enumerate(character.body_names)}
         as_index = lambda values: torch.as_tensor(values, dtype=torch.long, device=self.device)  # noqa: E731
-        self._balls, self._hinges = as_index(character.ball_qpos), as_index(character.hinge_qpos)
+        self._balls, self._hinges = as_index(character.ball_qpos.flatten()), as_index(character.hinge_qpos)
         self._end_effectors = as_index([index[name] for name in (*character.hands, *character.feet)])
         self._key_bodies = as_index([index[name] for name in (*character.hands, *character.feet, character.head)])
         self._fall_bodies = [index[name] + 1 for name in character.body_names if name not in contact_bodies]
@@ -238,11 +260,13 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         mask = torch.ones_like(self._pending) if mask is None else torch.as_tensor(mask, dtype=torch.bool, device=self.device)
         if mask.shape != self._pending.shape:
             raise SettingError(f"reset_mask must have shape ({self.num_envs},), found {tuple(mask.shape)}")
+        for key in options:
+            if key not in _RESET_OPTIONS:
+                raise unknown_name("reset option", key, _RESET_OPTIONS, f"known: {', '.join(_RESET_OPTIONS)}")
         self._reset_worlds(mask, **options)
-        self._pending[mask] = False
+        self._pending = self._pending & ~mask
         self._ready = True
-        self._observation = self._observe(_ALL)
-        return self._out(self._observation), {"phase": self._out(self.phase), "clip": self._out(self._clip.clone())}
+        return self._out(self._observe(_ALL)), {"phase": self._out(self.phase), "clip": self._out(self._clip.clone())}
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         if not self._ready:
@@ -250,17 +274,16 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self._ctrl.copy_(self._targets(self._checked(actions)))
         self.simulation.step(PHYSICS_RATE // CONTROL_RATE)
         self._steps += 1
+        self._sense(_ALL)
         times = self.times
         reference = self._synchronised(self.library.sample(self._clip, times), times)
-        character = self._character(_ALL)
-        body = self._xpos[:, 1:].float()
-        reward, values = REWARDS[self.reward_name](character, self._as_motion(reference), self.joint_weights)
+        reward, values = self._reward(self._character(), self._as_motion(reference), self.joint_weights)
 
-        difference = body - reference.body_position
+        difference = self._now.bodies - reference.body_position
         error = difference.norm(dim=-1)
         local_error = (difference - difference[:, :1]).norm(dim=-1)
-        diverged = self.simulation.diverged.clone()
-        failures = {"terminated_diverged": diverged}
+        never = torch.zeros_like(self._pending)
+        failures = {"terminated_diverged": self.simulation.diverged.clone(), "terminated_contact": never, "terminated_tracking": never}
         if self.contact_termination:
             failures["terminated_contact"] = terminations.forbidden_contact(self.simulation.contacts(self._fall_bodies))
         if self.tracking_termination is not None:
@@ -273,35 +296,32 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             ),
         }
         truncated = terminations.any_of(ends) & ~terminated
-        reward = torch.where(terminated, 0.0, reward)
-
-        pending = self._pending
-        if self.autoreset_mode == AutoresetMode.NEXT_STEP:
-            # worlds that ended a step ago are reset now, whatever the action was
-            terminated, truncated, reward = terminated & ~pending, truncated & ~pending, reward.masked_fill(pending, 0.0)
-        ended = terminated | truncated
+        reward = reward.masked_fill(terminated, 0.0)
         saturation = (self._actuator_force.abs() >= self._force_limit).float().mean(dim=-1)
-        info = dict(zip((f"reward_{name}" for name in REWARDS[self.reward_name].terms), values.unbind(), strict=True))
+        info = dict(zip((f"reward_{name}" for name in self._reward.terms), values.unbind(), strict=True))
         info |= {"tracking_error": error.mean(-1), "local_tracking_error": local_error.mean(-1), "saturation": saturation}
-        info |= {"phase": self.phase, "clip": self._clip.clone(), **failures, **ends}
+        info |= {"phase": self.library.phase(self._clip, times), "clip": self._clip.clone(), **failures, **ends}
 
-        to_reset = {AutoresetMode.NEXT_STEP: pending, AutoresetMode.SAME_STEP: ended}.get(self.autoreset_mode)
+        if self.autoreset_mode == AutoresetMode.NEXT_STEP and self._pending.any():
+            # worlds that ended a step ago do not step, they are reset: nothing is earned, nothing ends
+            stepped = ~self._pending
+            reward, terminated, truncated = reward * stepped, terminated & stepped, truncated & stepped
+            info |= {key: value & stepped if value.dtype == torch.bool else value * stepped for key, value in info.items() if key != "clip"}
+            self._reset_worlds(self._pending)
+        ended = terminated | truncated
         if self.autoreset_mode == AutoresetMode.SAME_STEP:
             observation = self._observe(_ALL)
             if ended.any():
-                info["final_obs"], info["_final_obs"] = observation, ended
+                info["final_obs"], info["_final_obs"] = self._clean(observation), ended
                 observation = observation.clone()
                 self._reset_worlds(ended)
-                observation[ended] = self._observe(ended.nonzero().squeeze(-1))
+                worlds = ended.nonzero().squeeze(-1)
+                observation[worlds] = self._observe(worlds)
         else:
-            if to_reset is not None and to_reset.any():
-                self._reset_worlds(to_reset)
             observation = self._observe(_ALL)
             self._pending = ended
-        # a diverged world's state means nothing: let no NaN out
-        self._observation = torch.nan_to_num(observation) if diverged.any() else observation
         out = self._out
-        return out(self._observation), out(reward), out(terminated), out(truncated), {key: out(value) for key, value in info.items()}
+        return out(self._clean(observation)), out(reward), out(terminated), out(truncated), {key: out(value) for key, value in info.items()}
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         if self.render_mode is None:
@@ -336,15 +356,25 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
 
     def reference_qpos(self) -> Tensor:
         """The reference as MuJoCo positions, (W, nq)."""
-        return self._shifted(self.library.sample(self._clip, self.times)).qpos
+        return self.reference().qpos
+
+    def reference(self) -> Reference:
+        """What the characters should be doing now, where they have come to (see `reference_sync`)."""
+        return self.library.sample(self._clip, self.times).moved(self._offset)
 
     def body_positions(self) -> tuple[Tensor, Tensor]:
         """Body origins of the characters and of the reference, (W, B, 3) m each."""
-        return self._xpos[:, 1:].float(), self._shifted(self.library.sample(self._clip, self.times)).body_position
+        return self._now.bodies, self.reference().body_position
 
     def motions(self) -> tuple[Motion, Motion]:
         """What rewards compare: the characters and the reference."""
-        return self._character(_ALL), self._as_motion(self._shifted(self.library.sample(self._clip, self.times)))
+        return self._character(), self._as_motion(self.reference())
+
+    def set_autoreset_mode(self, mode: AutoresetMode | str) -> None:
+        """Change how worlds are reset; the next call must be `reset`."""
+        self.autoreset_mode = _autoreset(mode)
+        self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
+        self._ready = False
 
     def get_state(self) -> dict[str, Tensor]:
         """Everything that the future depends on, random generator included."""
@@ -360,8 +390,8 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self.simulation.set_state(state["simulation"])
         self._random.set_state(state["random"])
         self._ready = True
-        self._observation = self._observe(_ALL)
-        return self._out(self._observation)
+        self._sense(_ALL)
+        return self._out(self._observe(_ALL))
 
     def evaluate(self, policy: Policy, episodes: int = 32, seed: int = 0, video: str | Path | None = None) -> dict[str, Any]:
         """Judge a policy by the metrics of imitation, in a batch of worlds of its own (`envs/imitation/metrics.py`).
@@ -413,55 +443,65 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             return self._absolute_offset + ABSOLUTE_SCALE * action
         return self._next_control + RESIDUAL_SCALE * action
 
-    def _character(self, worlds: Any) -> Motion:
-        qpos, body, sensors = self._qpos[worlds].float(), self._xpos[worlds, 1:].float(), self._sensors[worlds].float()
-        return self._motion(
-            qpos, self._qvel[worlds].float(), body, sensors[:, self._com_columns], sensors[:, self._com_velocity_columns]
+    def _sense(self, worlds: slice | Tensor) -> None:
+        """Read the simulation's state, of all worlds or of those at some indices."""
+        qpos, sensors = self._qpos[worlds].float(), self._sensors[worlds].float()
+        fresh = _Sensed(
+            qpos[:, :3],
+            qpos.index_select(1, self._balls).unflatten(1, (-1, 4)),
+            qpos.index_select(1, self._hinges),
+            self._qvel[worlds].float(),
+            self._xpos[worlds, 1:].float(),
+            sensors[:, self._com_columns],
+            sensors[:, self._com_velocity_columns],
         )
+        if isinstance(worlds, slice):
+            self._now = fresh
+        else:
+            for mine, new in zip(self._now, fresh, strict=True):
+                mine[worlds] = new
+
+    def _character(self) -> Motion:
+        now = self._now
+        return self._motion(now.root_position, now.rotations, now.hinges, now.velocity, now.bodies, now.com, now.com_velocity)
 
     def _as_motion(self, reference: Reference) -> Motion:
-        return self._motion(reference.qpos, reference.qvel, reference.body_position, reference.com, reference.com_velocity)
+        r = reference
+        return self._motion(r.root_position, r.rotations, r.hinges, r.qvel, r.body_position, r.com, r.com_velocity)
 
-    def _motion(self, qpos: Tensor, qvel: Tensor, body: Tensor, com: Tensor, com_velocity: Tensor) -> Motion:
-        rotations = qpos[:, self._balls]
-        w, x, y, z = rotations[:, 0].unbind(-1)
-        direction = torch.nn.functional.normalize(torch.stack((1 - 2 * (y * y + z * z), 2 * (w * z + x * y)), dim=-1), dim=-1)
-        end_effectors = body[:, self._end_effectors]
-        local = observations.local_end_effectors(qpos[:, :3], direction, end_effectors)
-        return Motion(qpos[:, :3], rotations, qpos[:, self._hinges], qvel, end_effectors, local, com, com_velocity)
-
-    def _shifted(self, reference: Reference) -> Reference:
-        """The reference where this world's character has come to (see `reference_sync`)."""
-        qpos = torch.cat((reference.qpos[:, :3] + self._offset, reference.qpos[:, 3:]), dim=1)
-        body = reference.body_position + self._offset.unsqueeze(1)
-        return Reference(
-            qpos, reference.qvel, reference.control, reference.feedforward, body, reference.com + self._offset, reference.com_velocity, reference.contacts
-        )
+    def _motion(
+        self, root: Tensor, rotations: Tensor, hinges: Tensor, velocity: Tensor, bodies: Tensor, com: Tensor, com_velocity: Tensor
+    ) -> Motion:
+        end_effectors = bodies.index_select(1, self._end_effectors)
+        local = observations.local_end_effectors(root, observations.heading_of(rotations[:, 0]), end_effectors)
+        return Motion(root, rotations, hinges, velocity, end_effectors, local, com, com_velocity)
 
     def _synchronised(self, reference: Reference, times: Tensor) -> Reference:
         if self.reference_sync:
             cycle = self.library.cycle(self._clip, times)
-            gap = (self._qpos[:, :3] - reference.qpos[:, :3]).float()
+            gap = self._now.root_position - reference.root_position
             gap[:, 2] = 0.0
             self._offset = torch.where((cycle > self._cycle).unsqueeze(-1), gap, self._offset)
             self._cycle = cycle
-        return self._shifted(reference)
+        return reference.moved(self._offset)
 
-    def _observe(self, worlds: Any) -> Tensor:
-        """Observations of all worlds, or of those at the indices `worlds`; keeps the next PD reference of each."""
+    def _observe(self, worlds: slice | Tensor) -> Tensor:
+        """Observations of all worlds, or of those at some indices; keeps the next PD reference of each."""
         clip, times = self._clip[worlds].unsqueeze(-1), self.times[worlds].unsqueeze(-1)
         position, rotation, control = self.library.sample_targets(clip.expand(-1, len(self._ahead)), times + self._ahead)
         self._next_control[worlds] = self.library.sample_feedforward(clip[:, 0], times[:, 0] + self.control_step)
         targets = Targets(position + self._offset[worlds].unsqueeze(1), rotation, control)
-        qpos = self._qpos[worlds].float()
-        key_bodies = self._xpos[worlds][:, 1:][:, self._key_bodies].float()
-        observation = observations.observe(
-            qpos[:, :3], qpos[:, self._balls], qpos[:, self._hinges], self._qvel[worlds].float(), key_bodies, targets
-        )
+        now = self._now if isinstance(worlds, slice) else _Sensed(*(value[worlds] for value in self._now))
+        key_bodies = now.bodies.index_select(1, self._key_bodies)
+        observation = observations.observe(now.root_position, now.rotations, now.hinges, now.velocity, key_bodies, targets)
         if self.phase_observation:
             angle = 2 * torch.pi * self.library.phase(clip, times)
             observation = torch.cat((observation, angle.sin(), angle.cos()), dim=1)
         return observation
+
+    def _clean(self, observation: Tensor) -> Tensor:
+        """A diverged world's state means nothing: let no NaN out."""
+        return torch.nan_to_num(observation) if self.simulation.diverged.any() else observation
 
     def _reset_worlds(self, mask: Tensor, phase: Any = None, clip: Any = None, joint_noise: Any = None) -> None:
         """Put the masked worlds onto the reference; random numbers are drawn for all worlds, so that none depends on another."""
@@ -471,11 +511,11 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             share = self.library.durations.cumsum(0) / self.library.durations.sum()
             chosen = torch.searchsorted(share, uniform[0]).clamp(max=len(self.library) - 1)
         else:
-            chosen = torch.as_tensor(clip, dtype=torch.long, device=self.device).expand(count)
+            chosen = self._per_world("clip", clip, torch.long)
             if chosen.min() < 0 or chosen.max() >= len(self.library):
                 raise SettingError(f"clip must be in 0 to {len(self.library) - 1}, found {chosen.min()} to {chosen.max()}")
         if phase is not None:
-            uniform[1] = torch.as_tensor(phase, dtype=torch.float32, device=self.device)
+            uniform[1] = self._per_world("phase", phase, torch.float32)
             if not ((uniform[1] >= 0) & (uniform[1] < 1)).all():
                 raise SettingError("phase must be in [0, 1)")
         # a clip that does not loop must leave at least one step to take
@@ -488,13 +528,24 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         reference = self.library.sample(self._clip, self._start)
         qpos = reference.qpos.double()
         if joint_noise is not None:
-            qpos = self._disturbed(qpos, torch.as_tensor(joint_noise, dtype=qpos.dtype).expand(count))
+            noise = self._per_world("joint_noise", joint_noise, qpos.dtype)
+            if not ((noise >= 0) & (noise < math.inf)).all():
+                raise SettingError("joint_noise must be a number of at least 0 rad")
+            qpos = self._disturbed(qpos, noise)
         self.simulation.reset(mask, qpos, reference.qvel.double())
+        self._sense(_ALL if mask.all() else mask.nonzero().squeeze(-1))
+
+    def _per_world(self, name: str, value: Any, dtype: torch.dtype) -> Tensor:
+        """One number for all worlds or one for each, (W,)."""
+        try:
+            return torch.as_tensor(value, dtype=dtype, device=self.device).expand(self.num_envs)
+        except (RuntimeError, TypeError, ValueError):
+            raise SettingError(f"{name} must be one number or {self.num_envs}, found {str(value)[:60]}") from None
 
     def _disturbed(self, qpos: Tensor, noise: Tensor) -> Tensor:
         """Joints turned by normal noise of a standard deviation for each world, (W,) rad."""
         qpos = qpos.clone()
-        balls = self._balls[1:]
+        balls = self._balls.view(-1, 4)[1:]
         turn = torch.randn(len(qpos), len(balls), 3, generator=self._random, dtype=qpos.dtype) * noise[:, None, None]
         qpos[:, balls] = rot.multiply(qpos[:, balls], rot.from_rotation_vector(turn))
         qpos[:, self._hinges] += noise[:, None] * torch.randn(len(qpos), len(self._hinges), generator=self._random, dtype=qpos.dtype)

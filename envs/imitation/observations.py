@@ -30,6 +30,12 @@ def heading(root_six_d: Tensor) -> Tensor:
     return torch.nn.functional.normalize(root_six_d[..., :2], dim=-1)
 
 
+def heading_of(root_rotation: Tensor) -> Tensor:
+    """The same from the root's quaternion, (..., 4) -> (..., 2)."""
+    w, x, y, z = root_rotation.unbind(-1)
+    return torch.nn.functional.normalize(torch.stack((1 - 2 * (y * y + z * z), 2 * (w * z + x * y)), dim=-1), dim=-1)
+
+
 def to_heading_frame(vectors: Tensor, direction: Tensor) -> Tensor:
     """Turn world vectors (W, N, 3) by minus the yaw whose (cos, sin) is `direction` (W, 2)."""
     cos, sin = direction[:, None, 0], direction[:, None, 1]
