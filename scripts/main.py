@@ -34,6 +34,7 @@ COMMANDS = {
     "evaluate": "measure a trained agent, and film it",
     "list": "names of environments, agents and motions",
     "motion": "look into motion files, convert them, play them",
+    "benchmark": "our figures beside those of others and of the limit",
 }
 
 # A disk that is full, read-only or not ours is no bug of ours.
