@@ -1,0 +1,174 @@
+"""`mprl benchmark env|ppo|imitation`: our figures beside the peer's and the limit's, from one run.
+
+The peer is what people use today; the limit is what no implementation on this machine can exceed. What is compared is measured in
+turn, in short rounds, and the medians are told.
+"""
+
+from __future__ import annotations
+
+if __name__ == "__main__" and not __package__:  # python scripts/benchmark.py: the checkout is on the path, this folder is not
+    import sys
+    from pathlib import Path
+
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    from mprl.scripts.main import main as mprl
+
+    sys.exit(mprl(["benchmark", *sys.argv[1:]]))
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from mprl.errors import SettingError, unknown_name
+from mprl.scripts.options import parse
+
+if TYPE_CHECKING:
+    from mprl.scripts.benchmarks.environment import Measured
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What every benchmark is told."""
+
+    threads: int = min(2, os.cpu_count() or 1)
+    """of the simulation and of torch"""
+    json: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
+    """write the figures"""
+    write: Annotated[tyro.conf.UseCounterAction[int], tyro.conf.arg(help_behavior_hint="")] = 0
+    """put the table into docs/benchmarks.md of this checkout"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvOptions(Options):
+    """The environment: against the bare physics, AsyncVectorEnv, Humanoid-v5; memory."""
+
+    motion: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE", help_behavior_hint="")] = None
+    """of the policy that is trained; by default humanoid3d_walk.txt in $MPRL_MOCAP, or the shipped walk"""
+    agent: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
+    """run folder of the policy whose states are measured, instead of training one"""
+    train_seconds: Annotated[float, tyro.conf.arg(metavar="S")] = 60.0
+    """for which a policy is trained"""
+    num_envs: Annotated[int, tyro.conf.arg(metavar="N")] = 1024
+    """worlds stepped together"""
+    memory_worlds: Annotated[int, tyro.conf.arg(metavar="N")] = 4096
+    """worlds whose memory is measured"""
+    seconds: Annotated[float, tyro.conf.arg(metavar="S")] = 30.0
+    """for each of the two comparisons of speed"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PpoOptions(Options):
+    """PPO end to end: against Stable-Baselines3, and against physics and networks alone."""
+
+    motion: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE", help_behavior_hint="")] = None
+    """what is learned; by default humanoid3d_walk.txt in $MPRL_MOCAP, or the shipped walk"""
+    num_envs: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
+    """worlds; by default the preset's"""
+    seconds: Annotated[float, tyro.conf.arg(metavar="S")] = 30.0
+    """for which ours learns, after the first round"""
+    round_seconds: Annotated[float, tyro.conf.arg(metavar="S")] = 5.0
+    """for which ours learns before it is the others' turn"""
+    peer_steps: Annotated[int, tyro.conf.arg(metavar="N")] = 2048
+    """steps in every process before each of the peer's updates; 2048 is its default"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImitationOptions(Options):
+    """Imitation: train from scratch, evaluate, and compare with the DeepMimic paper."""
+
+    motions: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FILE|DIR ...", help_behavior_hint="")] = field(default=())
+    """motion files, folders of them, or shipped motions; by default humanoid3d_walk.txt in $MPRL_MOCAP, or the shipped walk"""
+    seeds: Annotated[int, tyro.conf.arg(metavar="N")] = 3
+    """runs of each motion"""
+    minutes: Annotated[float, tyro.conf.arg(metavar="M")] = 15.0
+    """of training in each run"""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs/benchmark")
+    """where the runs are; those that are finished there are read back"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run `mprl benchmark`."""
+    commands: dict[str, tuple[type[Options], Callable[[Any], Measured]]] = {
+        "env": (EnvOptions, env),
+        "ppo": (PpoOptions, ppo),
+        "imitation": (ImitationOptions, imitation),
+    }
+    if not argv or argv[0] in ("-h", "--help"):
+        rows = "\n".join(f"  {name:<10} {options.__doc__}" for name, (options, _) in commands.items())
+        print(f"usage: mprl benchmark COMMAND [OPTIONS]\n\ncommands:\n{rows}\n\nmprl benchmark COMMAND --help says more.")
+        return 0
+    if argv[0] not in commands:
+        raise unknown_name("benchmark", argv[0], commands, "mprl benchmark --help")
+    kind, measure = commands[argv[0]]
+    options = parse(kind, f"mprl benchmark {argv[0]}", argv[1:])
+    _check(options)
+
+    import torch
+
+    from mprl.scripts.benchmarks.report import Report, command_line
+
+    torch.set_num_threads(options.threads)
+    measured = measure(options)
+    report = Report(argv[0], measured.figures, measured.settings, command_line(argv))
+    report.show()
+    if options.json is not None:
+        report.write_json(options.json)
+        print(f"wrote {options.json}")
+    if options.write:
+        report.write_markdown(page())
+        print(f"wrote {page()}")
+    return 0
+
+
+def env(options: EnvOptions) -> Measured:
+    """Figures of the environment."""
+    from mprl.scripts.benchmarks.environment import measure
+
+    o = options
+    return measure(o.motion or default_motion(), o.agent, o.train_seconds, o.num_envs, o.memory_worlds, o.threads, o.seconds)
+
+
+def ppo(options: PpoOptions) -> Measured:
+    """Figures of PPO."""
+    from mprl.scripts.benchmarks.learning import measure
+
+    o = options
+    return measure(o.motion or default_motion(), o.num_envs, o.threads, o.seconds, o.round_seconds, o.peer_steps)
+
+
+def imitation(options: ImitationOptions) -> Measured:
+    """Figures of imitation."""
+    from mprl.scripts.benchmarks.imitation import expand, measure
+
+    motions = expand(options.motions or (Path(default_motion()),))
+    return measure(motions, options.seeds, options.minutes, options.threads, options.out)
+
+
+def default_motion() -> str:
+    """The walk that DeepMimic's figures are of, where $MPRL_MOCAP has it; otherwise our own."""
+    file = Path(os.environ.get("MPRL_MOCAP", "")) / "humanoid3d_walk.txt"
+    return str(file) if file.is_file() else "walk"
+
+
+def page() -> Path:
+    """docs/benchmarks.md of the checkout."""
+    return Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
+
+
+def _check(options: Options) -> None:
+    """Say now, and not after an hour, what cannot be."""
+    for name in ("threads", "num_envs", "memory_worlds", "seconds", "round_seconds", "peer_steps", "seeds", "minutes"):
+        value = getattr(options, name, None)
+        if value is not None and not (value > 0 and math.isfinite(value)):
+            raise SettingError(f"--{name.replace('_', '-')} must be a positive number, found {value}")
+    if not 0 <= getattr(options, "train_seconds", 0) < math.inf:
+        raise SettingError(f"--train-seconds must be 0 or more, found {options.train_seconds}")  # type: ignore[attr-defined]
+    if options.json is not None and not options.json.absolute().parent.is_dir():
+        raise SettingError(f"{options.json}: the folder {options.json.parent} does not exist; make it first")
+    if options.write and not page().is_file():
+        raise SettingError(f"{page()}: no such file; --write works in a checkout")

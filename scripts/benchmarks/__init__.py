@@ -1,0 +1,1 @@
+"""What `mprl benchmark` measures: `environment.py`, `learning.py`, `imitation.py`; and how it is told: `report.py`."""

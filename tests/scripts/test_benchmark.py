@@ -1,0 +1,188 @@
+"""The figures of a benchmark and how they are told; each benchmark once, as small as can be."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import gymnasium as gym
+import pytest
+import torch
+
+from mprl.errors import CheckpointError, SettingError
+from mprl.scripts import benchmark
+from mprl.scripts.benchmarks import imitation, physics
+from mprl.scripts.benchmarks.report import Figure, Report, alternate, command_line, medians
+
+KEYS = {"ours", "peer", "limit", "ratio_to_limit", "ratio_to_peer"}
+
+
+def test_a_ratio_above_one_is_better():
+    rate = Figure("rate", "rate", "1/s", ours=3.0, peer=2.0, limit=4.0)
+    error = Figure("error", "error", "mm", ours=2.0, peer=4.0, limit=1.0, less_is_better=True)
+    assert (rate.ratio_to_limit, rate.ratio_to_peer) == (0.75, 1.5)
+    assert (error.ratio_to_limit, error.ratio_to_peer) == (0.5, 2.0)
+    assert Figure("alone", "alone", "", 1.0).ratio_to_peer is None
+
+
+@pytest.mark.parametrize(
+    ("figure", "met"),
+    [
+        (Figure("a", "a", "", 3.0, limit=4.0, target=("ratio_to_limit", 0.75)), True),
+        (Figure("a", "a", "", 3.0, limit=4.0, target=("ratio_to_limit", 0.76)), False),
+        (Figure("a", "a", "", 25.0, less_is_better=True, target=("ours", 25.0)), True),
+        (Figure("a", "a", "", 26.0, less_is_better=True, target=("ours", 25.0)), False),
+        (Figure("a", "a", "", 3.0), None),
+    ],
+)
+def test_a_target_is_met_or_missed(figure, met):
+    assert figure.met is met
+
+
+def test_json_has_every_figure_and_where_it_is_from():
+    told = Report(
+        "env", [Figure("step", "step()", "1/s", 3.0, 2.0, 4.0), Figure("memory", "memory", "GiB", 1.0)], {}, "mprl benchmark"
+    ).as_json()
+    assert set(told["figures"]) == {"step", "memory"}
+    assert set(told["figures"]["memory"]) >= KEYS and set(told) >= KEYS
+    assert (told["ours"], told["ratio_to_limit"], told["figures"]["memory"]["limit"]) == (3.0, 0.75, None)
+    assert set(told["machine"]) == {"cpu", "cores", "os"}
+    assert {"python", "torch", "mujoco", "gymnasium", "stable_baselines3", "mprl"} == set(told["versions"])
+
+
+def test_only_the_block_of_a_benchmark_is_replaced(tmp_path):
+    page = tmp_path / "benchmarks.md"
+    page.write_text("# A\n<!-- env: begin -->\nold\n<!-- env: end -->\nB\n<!-- ppo: begin -->\n<!-- ppo: end -->\n")
+    report = Report("env", [Figure("step", "step()", "1/s", 3.0, 2.0, 4.0, against="peer P")], {}, "mprl benchmark env")
+    for _ in range(2):  # again and again
+        report.write_markdown(page)
+    text = page.read_text()
+    assert text.startswith("# A\n<!-- env: begin -->\n") and text.endswith("<!-- env: end -->\nB\n<!-- ppo: begin -->\n<!-- ppo: end -->\n")
+    assert "old" not in text and text.count("| step() | 1/s | 3 | 2 | 4 | 0.75 | 1.50 |  |") == 1 and "* step(): peer P" in text
+
+
+def test_a_page_without_its_markers_is_a_mistake(tmp_path):
+    (tmp_path / "page.md").write_text("# A\n")
+    with pytest.raises(SettingError, match="<!-- env: begin -->"):
+        Report("env", [], {}, "").write_markdown(tmp_path / "page.md")
+
+
+def test_the_page_has_a_place_for_every_benchmark(root):
+    page = (root / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    for name in ("env", "ppo", "imitation"):
+        assert page.index(f"<!-- {name}: begin -->") < page.index(f"<!-- {name}: end -->")
+
+
+def test_ways_are_measured_in_turn_and_the_first_round_does_not_count():
+    called = []
+    rates = alternate({"a": lambda: called.append("a") or len(called), "b": lambda: called.append("b") or 0.0}, seconds=0.0, least=3)
+    assert called == ["a", "b"] * 4
+    assert rates == {"a": [3, 5, 7], "b": [0.0] * 3} and medians(rates) == {"a": 5, "b": 0.0}
+
+
+def test_a_command_line_names_no_folder_of_this_machine(tmp_path):
+    words = ["imitation", "--motions", str(tmp_path / "walk.txt"), "--out", "runs/b"]
+    assert command_line(words) == "mprl benchmark imitation --motions .../walk.txt --out runs/b"
+
+
+@pytest.fixture(scope="module")
+def window():
+    """A few steps of four worlds at random."""
+    envs = gym.make_vec("mprl/DeepMimic-v0", num_envs=4, output="torch", num_threads=1)
+    observation = envs.reset(seed=0)[0]
+    act = lambda o: torch.rand(4, 28, generator=torch.Generator().manual_seed(int(1e3 * o.abs().sum()))) * 2 - 1  # noqa: E731
+    return envs, physics.record(envs, observation, act, steps=6)
+
+
+def test_the_limit_does_the_same_physics(window):
+    # Bit for bit: from the state before a step, the bare batch gets to the state before the next one, where no world was reset.
+    envs, recorded = window
+    bare = physics.BarePhysics(envs.model, 4, 1)
+    bare.replay(recorded.states[:1])
+    qpos = slice(1, 1 + envs.model.nq)  # after the time
+    assert torch.equal(torch.from_numpy(bare.batch.state)[:, qpos], recorded.states[1][:, qpos])
+
+
+def test_a_window_is_gone_through_again(window):
+    envs, recorded = window
+    assert physics.replay(envs, recorded) > 0
+    assert physics.replay(envs, recorded) > 0
+    changed = physics.Window(recorded.start, recorded.actions * 0.5, recorded.states, recorded.end)
+    with pytest.raises(RuntimeError, match="did not repeat"):
+        physics.replay(envs, changed)
+
+
+def test_motions_are_names_files_and_folders(tmp_path):
+    for name in ("humanoid3d_run.txt", "jump.npz", "LICENSE"):
+        (tmp_path / name).touch()
+    assert imitation.expand([Path("walk"), tmp_path]) == ["walk", str(tmp_path / "humanoid3d_run.txt"), str(tmp_path / "jump.npz")]
+    assert imitation.clip_name(str(tmp_path / "humanoid3d_run.txt")) == "run"
+    with pytest.raises(SettingError, match="more than one motion is named 'run'"):
+        imitation.expand([tmp_path, Path("run")])
+
+
+def test_a_finished_run_is_read_back_and_only_as_it_was_asked_for(tmp_path):
+    asked = {"motion": "walk", "seed": 0, "minutes": 1.0, "threads": 2}
+    figures = dict.fromkeys(imitation.KEPT, 0.5)
+    (tmp_path / imitation.RESULT).write_text(json.dumps({"asked": asked, "figures": figures}))
+    assert imitation.run("walk", 0, 1.0, 2, tmp_path) == figures
+    with pytest.raises(SettingError, match=r"run with minutes 1\.0, asked for is 2"):
+        imitation.run("walk", 0, 2.0, 2, tmp_path)
+    (tmp_path / imitation.RESULT).write_text("{")
+    with pytest.raises(CheckpointError, match="remove it to run this again"):
+        imitation.run("walk", 0, 1.0, 2, tmp_path)
+
+
+def test_imitation_tells_the_median_over_the_seeds():
+    results = [dict.fromkeys(imitation.KEPT, value) for value in (0.2, 0.9, 0.4)]
+    figures = {figure.key: figure for figure in imitation.summarise("walk", results)}
+    found = figures["walk_normalized_return"]
+    assert (found.ours, found.peer, found.limit, found.met) == (0.4, 0.985, 1.0, False)
+    assert "0.4 (0.2 to 0.9)" in found.row()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["envs"], "no benchmark named 'envs'; did you mean 'env'?"),
+        (["env", "--seconds", "0"], "--seconds must be a positive number, found 0"),
+        (["env", "--train-seconds", "-1"], "--train-seconds must be 0 or more, found -1"),
+        (["env", "--motion", "wlak"], "no motion named 'wlak'"),
+        (["env", "--agent", "nowhere"], "nowhere: no such run folder"),
+        (["ppo", "--json", "nowhere/ppo.json"], "nowhere/ppo.json: the folder nowhere does not exist"),
+        (["imitation", "--motions", "wlak"], "no motion named 'wlak'"),
+        (["imitation", "--seeds", "0"], "--seeds must be a positive number, found 0"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line(mprl, tmp_path, words, expected):
+    assert mprl("benchmark", *words).mistake.startswith(expected)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "figures"),
+    [
+        (
+            ["env", "--train-seconds", "0", "--num-envs", "8", "--memory-worlds", "64", "--seconds", "0.1"],
+            {"step", "step_current_fields", "step_against_async", "single_world"},
+        ),
+        (["ppo", "--num-envs", "8", "--seconds", "0.1", "--round-seconds", "0.1", "--peer-steps", "32"], {"samples_per_second", "acting"}),
+        (["imitation", "--motions", "walk", "--minutes", "0.001", "--seeds", "2"], {"walk_normalized_return", "walk_mpjpe_local_mm"}),
+    ],
+)
+def test_each_benchmark_runs(mprl, monkeypatch, tmp_path, words, figures):
+    page = tmp_path / "benchmarks.md"
+    page.write_text(f"<!-- {words[0]}: begin -->\n<!-- {words[0]}: end -->\n")
+    monkeypatch.setattr(benchmark, "page", lambda: page)
+    before = torch.get_num_threads()
+    try:
+        done = mprl("benchmark", *words, "--threads", "1", "--json", "figures.json", "--write")
+    finally:
+        torch.set_num_threads(before)
+    assert done.code == 0, done.err
+    told = json.loads(Path("figures.json").read_text())
+    assert figures <= set(told["figures"])
+    assert all(set(figure) >= KEYS for figure in told["figures"].values())
+    assert told["command"] == f"mprl benchmark {' '.join(words)} --threads 1 --json figures.json --write"
+    assert f"| command | `{told['command']}` |" in page.read_text()
