@@ -202,10 +202,7 @@ class Agent(ABC):
         action = action[0] if single else action
         if is_tensor:
             return action, state
-        array = action.cpu().numpy()
-        if isinstance(self.action_space, gym.spaces.Discrete):
-            return array + self.action_space.start, state
-        return array.astype(self.action_space.dtype), state
+        return action.cpu().numpy().astype(self.action_space.dtype), state
 
     @property
     def config(self) -> dict[str, Any]:
@@ -270,9 +267,9 @@ class Agent(ABC):
         return cls.Settings(**{name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()})
 
     def _to_environment(self, action: Tensor) -> Tensor:
-        """From units where the range is [-1, 1] to the action space's, clipped to it; discrete actions as they are."""
+        """From units where the range is [-1, 1] to the action space's, clipped to it; from 0 ... n - 1 to its integers."""
         if isinstance(self.action_space, gym.spaces.Discrete):
-            return action
+            return action + int(self.action_space.start)
         if self._action_range is not None:
             centre, half = self._action_range
             action = centre + half * action.clamp(-1.0, 1.0)

@@ -77,8 +77,6 @@ class TorchBatch:
     def step(self, action: Tensor) -> Step:
         """Act in all worlds; `action` is in the environment's own units."""
         raw = action if getattr(self.env.unwrapped, "output", "numpy") == "torch" else action.cpu().numpy()
-        if isinstance(raw, np.ndarray) and isinstance(self.env.single_action_space, gym.spaces.Discrete):
-            raw = raw + self.env.single_action_space.start
         observation, reward, terminated, truncated, info = self.env.step(raw)
         terminated, truncated = self._flags(terminated), self._flags(truncated)
         ended = terminated | truncated
@@ -90,8 +88,11 @@ class TorchBatch:
         else:
             valid, self._ended = ~self._ended, ended
         reward = torch.as_tensor(reward, device=self.device).float()
-        numbers = {key: value for key, value in info.items() if _is_number_per_world(value, self.num_worlds) and key[0] != "_"}
-        tensors = {key: torch.as_tensor(value, device=self.device) for key, value in numbers.items()}
+        tensors = {
+            key: torch.as_tensor(value, device=self.device)
+            for key, value in info.items()
+            if _is_number_per_world(value, self.num_worlds) and key[0] != "_" and key != "final_obs"
+        }
         return Step(self.observation(observation), reward, terminated, truncated, valid, final, tensors)
 
     def observation(self, observation: Any) -> Tensor:
@@ -107,10 +108,10 @@ class TorchBatch:
 
     def _final(self, final: Any, mask: Any) -> Tensor:
         if isinstance(final, np.ndarray) and final.dtype == object:  # Gymnasium's own vector environments: a list with holes
-            filled = np.zeros((self.num_worlds, *(self.env.single_observation_space.shape or ())), dtype=np.float32)
-            for world in np.flatnonzero(mask):
-                filled[world] = final[world]
-            final = filled
+            ended = np.flatnonzero(mask)
+            filled = torch.zeros(self.num_worlds, self.observation_size, device=self.device)
+            filled[ended] = self.observation(np.stack([final[world] for world in ended]))
+            return filled
         return self.observation(final)
 
 

@@ -25,32 +25,35 @@ class EpisodeStatistics:
         self._clear()
 
     def _clear(self) -> None:
-        self._ended = self._return.new_zeros(3)  # episodes, their returns, their lengths
+        # episodes, their returns, their lengths; rewards of all steps, how many those are
+        self._sums = self._return.new_zeros(5)
         self._info: dict[str, Tensor] = {}
-        self._rewards = self._return.new_zeros(())
-        self._steps = 0
 
     def add(self, step: Step) -> None:
         """Count one step of all worlds."""
         self._return += step.reward
         self._length += step.valid
         ended = (step.terminated | step.truncated).float()
-        self._ended += torch.stack((ended.sum(), (ended * self._return).sum(), (ended * self._length).sum()))
+        steps = step.valid.float()
+        self._sums += torch.stack(
+            (ended.sum(), (ended * self._return).sum(), (ended * self._length).sum(), (steps * step.reward).sum(), steps.sum())
+        )
         self._return *= 1 - ended
         self._length *= 1 - ended
-        self._rewards += step.reward.mean()
         for key, value in step.info.items():
-            mean = value.float().mean()
-            self._info[key] = self._info[key] + mean if key in self._info else mean
-        self._steps += 1
+            total = (steps * value.float()).sum()
+            self._info[key] = self._info[key] + total if key in self._info else total
 
     def take(self) -> dict[str, float]:
-        """Metrics since the last call: `return`, `episode_length` (the previous ones where no episode ended), `reward`, `env_…`."""
-        episodes, returns, lengths = self._ended.tolist()
+        """Metrics since the last call: `return`, `episode_length` (the previous ones where no episode ended), `reward`, `env_…`.
+
+        The last two are means over all steps; those that only reset a world are none.
+        """
+        episodes, returns, lengths, rewards, steps = self._sums.tolist()
         if episodes:
             self._last = {"return": returns / episodes, "episode_length": lengths / episodes}
-        steps = max(self._steps, 1)
-        metrics = {**self._last, "episodes": episodes, "reward": float(self._rewards) / steps}
+        steps = max(steps, 1.0)
+        metrics = {**self._last, "episodes": episodes, "reward": rewards / steps}
         if self._info:
             names, values = zip(*self._info.items(), strict=True)
             metrics |= dict(zip((f"env_{n}" for n in names), (torch.stack(values) / steps).tolist(), strict=True))

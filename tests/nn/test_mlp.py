@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import nn
@@ -17,7 +19,7 @@ def linears(net: nn.Sequential) -> list[nn.Linear]:
 def test_sizes_are_those_asked_for(hidden):
     net = mlp(5, hidden, 3)
     sizes = [5, *hidden, 3]
-    assert [(layer.in_features, layer.out_features) for layer in linears(net)] == list(zip(sizes, sizes[1:], strict=False))
+    assert [(layer.in_features, layer.out_features) for layer in linears(net)] == list(pairwise(sizes))
     assert net(torch.zeros(7, 2, 5)).shape == (7, 2, 3)
     assert isinstance(net[-1], nn.Linear)  # no activation after the last
 
