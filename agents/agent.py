@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import time
 import tomllib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from types import NoneType, UnionType
+from typing import Any, ClassVar, Self, Union, get_args, get_origin, get_type_hints
 
 import gymnasium as gym
 import numpy as np
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from mprl.agents import checkpoints
 from mprl.agents.environments import TorchBatch
 from mprl.agents.statistics import EpisodeStatistics
-from mprl.errors import CheckpointError, SettingError
+from mprl.errors import CheckpointError, DeviceError, SettingError, nearest
 
 Metrics = dict[str, float]
 Callback = Callable[["Agent", Metrics], bool | None]
@@ -51,9 +52,7 @@ class Agent(ABC):
                 f"write {type(self).__name__}(env, hidden=(256, 256)): there are no policy names"
             )
         self.batch: TorchBatch | None = None
-        device = torch.device(device or getattr(env.unwrapped, "device", "cpu"))
-        if device.type == "cuda" and not torch.cuda.is_available():
-            raise SettingError(f"device '{device}': no CUDA device was found; use device='cpu'")
+        device = _available(device or getattr(env.unwrapped, "device", "cpu"))
         batch = TorchBatch(env, device)
         spec = env.unwrapped.spec or env.spec
         self.env_id = spec.id if spec is not None else type(env.unwrapped).__name__
@@ -121,18 +120,21 @@ class Agent(ABC):
     def set_env(self, env: Any) -> None:
         """Learn in this environment from now on; its spaces must be those the agent was made for."""
         batch = TorchBatch(env, self.device)
-        for what, mine, found in (
-            ("observations", self.observation_space, batch.env.single_observation_space),
-            ("actions", self.action_space, batch.env.single_action_space),
-        ):
-            if _describe(mine) != _describe(found):
-                raise CheckpointError(
-                    f"this agent was made for {self.env_id} with {what} {_describe(mine)['shape']}, "
-                    f"the environment has {_describe(found)['shape']}"
-                )
+        self.check_spaces(batch.env.single_observation_space, batch.env.single_action_space)
         self.batch = batch
         self.observation: Tensor | None = None
         self.statistics = EpisodeStatistics(batch.num_worlds, self.device)
+
+    def check_spaces(self, observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> None:
+        """Raise a `CheckpointError` unless these are the spaces that the agent was made for."""
+        for what, mine, found in (
+            ("observations", self.observation_space, observation_space),
+            ("actions", self.action_space, action_space),
+        ):
+            if mine != found:
+                raise CheckpointError(
+                    f"this agent was made for {self.env_id} with {what} {_in_words(mine)}, the environment has {_in_words(found)}"
+                )
 
     def learn(
         self,
@@ -198,7 +200,7 @@ class Agent(ABC):
         rows = tensor.unsqueeze(0) if single else tensor
         if isinstance(self.observation_space, gym.spaces.Discrete):
             rows = nn.functional.one_hot(rows.long() - int(self.observation_space.start), self.observation_size)
-        action = self.act(rows.float().flatten(1), deterministic)
+        action = self.act(rows.float().reshape(len(rows), -1), deterministic)
         action = action[0] if single else action
         if is_tensor:
             return action, state
@@ -232,6 +234,7 @@ class Agent(ABC):
         Raises:
             CheckpointError: missing, broken, of another agent, or of another environment than `env`.
         """
+        device = _available(device)
         config, weights = checkpoints.read(Path(folder), device)
         if config["agent"] != cls.name:
             raise CheckpointError(f"{folder}: holds an agent '{config['agent']}', expected '{cls.name}'")
@@ -242,14 +245,12 @@ class Agent(ABC):
             observation_space, action_space = _space(config["observation_space"]), _space(config["action_space"])
             size = int(observation_space.n) if isinstance(observation_space, gym.spaces.Discrete) else math.prod(observation_space.shape)
             settings = cls._make_settings(config["settings"])
-            agent._prepare(settings, config["seed"], torch.device(device), observation_space, action_space, size)
+            agent._prepare(settings, config["seed"], device, observation_space, action_space, size)
             agent.num_timesteps = config["num_timesteps"]
             for name, net in agent._networks().items():
                 own = {key.removeprefix(f"{name}."): value for key, value in weights.items() if key.startswith(f"{name}.")}
                 net.load_state_dict(own)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            if isinstance(error, SettingError):
-                raise
+        except (KeyError, TypeError, ValueError, RuntimeError, AssertionError, OverflowError) as error:  # Gymnasium's spaces assert
             what = " ".join(str(error).split())[:160]
             raise CheckpointError(f"{folder}: config.json and weights.safetensors do not fit together: {what}") from None
         if env is not None:
@@ -258,13 +259,11 @@ class Agent(ABC):
 
     @classmethod
     def _make_settings(cls, settings: dict[str, Any]) -> Any:
-        fields = {field.name: field for field in dataclasses.fields(cls.Settings)}
+        kinds = get_type_hints(cls.Settings)
         for name in settings:
-            if name not in fields:
-                close = difflib.get_close_matches(name, fields, n=1)
-                hint = f"; did you mean '{close[0]}'?" if close else ""
-                raise SettingError(f"{cls.name} has no setting '{name}'{hint}")
-        return cls.Settings(**{name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()})
+            if name not in kinds:
+                raise SettingError(f"{cls.name} has no setting '{name}'{nearest(name, kinds)}")
+        return cls.Settings(**{name: _setting(name, value, kinds[name]) for name, value in settings.items()})
 
     def _to_environment(self, action: Tensor) -> Tensor:
         """From units where the range is [-1, 1] to the action space's, clipped to it; from 0 ... n - 1 to its integers."""
@@ -274,6 +273,40 @@ class Agent(ABC):
             centre, half = self._action_range
             action = centre + half * action.clamp(-1.0, 1.0)
         return action.view(-1, *self.action_space.shape)
+
+
+def _available(device: torch.device | str) -> torch.device:
+    try:
+        wanted = torch.device(device)
+    except RuntimeError:
+        raise DeviceError(f"no device named '{device}'; known are cpu, cuda, cuda:0, ...") from None
+    if wanted.type == "cuda" and (wanted.index or 0) >= torch.cuda.device_count():
+        raise DeviceError(f"device '{device}': no such CUDA device was found; use device='cpu'")
+    return wanted
+
+
+def _setting(name: str, value: Any, kind: Any) -> Any:
+    """A setting's value as its declared type; numbers of NumPy and lists of JSON are welcome."""
+    if get_origin(kind) in (Union, UnionType):
+        if value is None and NoneType in get_args(kind):
+            return None
+        kind = next(k for k in get_args(kind) if k is not NoneType)
+    if get_origin(kind) is tuple and isinstance(value, list | tuple):
+        return tuple(_setting(name, v, get_args(kind)[0]) for v in value)
+    if kind is bool or not isinstance(value, bool | np.bool_):
+        if kind is int and isinstance(value, Integral):
+            return int(value)
+        if kind is float and isinstance(value, Real) and math.isfinite(value):
+            return float(value)
+        if kind not in (int, float) and get_origin(kind) is None and isinstance(value, kind):
+            return value
+    expected = {int: "a whole number", float: "a finite number", bool: "True or False", str: "a name"}.get(kind, "a list of whole numbers")
+    raise SettingError(f"{name} must be {expected}, found {value!r}")
+
+
+def _in_words(space: gym.Space[Any]) -> str:
+    """`Box(-1.0, 1.0, (3,), float32)`, in one line whatever its size."""
+    return " ".join(str(space).split())[:120]
 
 
 def _action_range(space: Any, device: torch.device) -> tuple[Tensor, Tensor] | None:
@@ -307,12 +340,13 @@ def _space(description: dict[str, Any]) -> Any:
     if description["kind"] == "Discrete":
         return gym.spaces.Discrete(description["n"], start=description["start"])
     shape = tuple(description["shape"])
-    bound = lambda value: np.broadcast_to(np.array(value, dtype=np.float64), shape) if not isinstance(value, list) else np.array(  # noqa: E731
-        [float(v) for v in value]
-    ).reshape(shape)
-    low, high = bound(description["low"]), bound(description["high"])
     dtype = np.dtype(description["dtype"])
-    return gym.spaces.Box(low.astype(dtype), high.astype(dtype), shape, dtype)
+    bounds = []
+    for key in ("low", "high"):
+        value = description[key]
+        flat = np.array([float(v) for v in value] if isinstance(value, list) else float(value))  # infinities are written as text
+        bounds.append(np.broadcast_to(flat if flat.ndim == 0 else flat.reshape(shape), shape).astype(dtype))
+    return gym.spaces.Box(*bounds, shape, dtype)
 
 
 def _plain(kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,17 @@ from mprl.errors import CheckpointError
 
 VERSION = 1
 CONFIG, WEIGHTS = "config.json", "weights.safetensors"
+_KEYS = {
+    "agent": str,
+    "env_id": str,
+    "env_kwargs": dict,
+    "settings": dict,
+    "seed": int,
+    "num_timesteps": int,
+    "observation_space": dict,
+    "action_space": dict,
+}
+_KINDS = {str: "a text", dict: "an object", int: "a whole number"}
 
 
 def write(folder: Path, config: dict[str, Any], weights: dict[str, Tensor]) -> Path:
@@ -67,15 +78,18 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise CheckpointError(f"{folder}: holds no agent ({CONFIG} is missing); was the run stopped before its first checkpoint?")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: expected JSON, cannot be read: {' '.join(str(error).split())[:120]}; is the file cut off?") from None
+    except (OSError, ValueError, RecursionError) as error:
+        what = " ".join(str(error).split())[:120]
+        raise CheckpointError(f"{path}: expected JSON, cannot be read: {what}; is the file cut off?") from None
     if not isinstance(config, dict) or config.get("format") != "mprl-agent":
         raise CheckpointError(f'{path}: expected "format": "mprl-agent"; this is not an agent of mprl')
     if config.get("version") != VERSION:
         raise CheckpointError(f"{path}: expected format version {VERSION}, found {config.get('version')!r}; update mprl")
-    for key in ("agent", "env_id", "env_kwargs", "settings", "seed", "num_timesteps", "observation_space", "action_space"):
+    for key, kind in _KEYS.items():
         if key not in config:
             raise CheckpointError(f'{path}: the key "{key}" is missing')
+        if not isinstance(config[key], kind):
+            raise CheckpointError(f'{path}: "{key}" must be {_KINDS[kind]}, found {str(config[key])[:60]}')
     return config
 
 

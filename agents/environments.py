@@ -96,12 +96,12 @@ class TorchBatch:
         return Step(self.observation(observation), reward, terminated, truncated, valid, final, tensors)
 
     def observation(self, observation: Any) -> Tensor:
-        """The environment's observations as (W, n) float32."""
+        """The environment's observations as (W, n) float32, of any number of worlds."""
         tensor = torch.as_tensor(observation, device=self.device)
         space = self.env.single_observation_space
         if isinstance(space, gym.spaces.Discrete):
             return torch.nn.functional.one_hot(tensor.long() - int(space.start), self.observation_size).float()
-        return tensor.float().flatten(1)
+        return tensor.float().reshape(len(tensor), -1)
 
     def _flags(self, values: Any) -> Tensor:
         return torch.as_tensor(values, dtype=torch.bool, device=self.device)

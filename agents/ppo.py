@@ -71,6 +71,10 @@ class PPOSettings:
         for name in ("gamma", "gae_lambda"):
             if not 0 <= getattr(self, name) <= 1:
                 raise SettingError(f"{name} must be in [0, 1], found {getattr(self, name)}")
+        if self.target_kl is not None and not self.target_kl > 0:
+            raise SettingError(f"target_kl must be positive, or None to keep the step size, found {self.target_kl}")
+        if any(size < 1 for size in self.hidden):
+            raise SettingError(f"hidden must be sizes of at least 1, found {self.hidden}")
         if self.activation not in ACTIVATIONS:
             raise SettingError(f"activation must be one of {', '.join(ACTIVATIONS)}, found '{self.activation}'")
 
@@ -227,7 +231,11 @@ class PPO(Agent):
         names = ("policy_loss", "value_loss", "kl", "clip_fraction", "gradient_norm")
         log = dict(zip(names, (sums / count).tolist(), strict=True))
         explained = 1 - (returns - self._value[rollout.valid]).var() / (returns.var() + 1e-8)
-        log |= {"explained_variance": float(explained), "learning_rate": self.optimizer.param_groups[0]["lr"], "entropy": float(entropy.detach())}
+        log |= {
+            "explained_variance": float(explained),
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "entropy": float(entropy.detach()),
+        }
         if not model.discrete:
             log["action_std"] = float(model.log_std.detach().exp().mean())
         return log
@@ -235,10 +243,10 @@ class PPO(Agent):
     def _follow_kl(self, kl: float, target: float) -> None:
         """Smaller steps when the policy has moved too far from the one that acted, larger ones when hardly at all."""
         group = self.optimizer.param_groups[0]
-        if kl > 2.0 * target:
-            group["lr"] = max(self.settings.min_learning_rate, group["lr"] / 1.5)
-        elif 0.0 <= kl < 0.5 * target:
-            group["lr"] = min(self.settings.max_learning_rate, group["lr"] * 1.5)
+        if kl > 1.5 * target:
+            group["lr"] = max(self.settings.min_learning_rate, group["lr"] / 1.2)
+        elif 0.0 <= kl < target / 1.5:
+            group["lr"] = min(self.settings.max_learning_rate, group["lr"] * 1.2)
 
     @torch.no_grad()
     def _choose(self, observation: Tensor, deterministic: bool) -> Tensor:
