@@ -62,8 +62,7 @@ def measure(
         figures = [*_batch(envs, window, motion, threads, seconds), _single(envs, window, motion, seconds)]
     finally:
         envs.close()
-    memory = _memory(motion, memory_worlds, threads)
-    return Measured([*figures, memory] if memory is not None else figures, settings)
+    return Measured([*figures, *_memory(motion, memory_worlds, threads)], settings)
 
 
 def _policy(motion: str, folder: Path | None, train_seconds: float, num_envs: int, threads: int) -> tuple[Any, Any]:
@@ -180,29 +179,32 @@ def _rate(step: Callable[[int], Any]) -> float:
 # --- memory ------------------------------------------------------------------------------------------------------------------
 
 
-def _memory(motion: str, worlds: int, threads: int) -> Figure | None:
-    """Growth of the resident set by an environment, and by the bare physics, each in a fresh process."""
-    found = {what: _in_fresh_process(motion, worlds, threads, what) for what in ("ours", "limit")}
-    if found["ours"] is None or found["limit"] is None:
-        return None  # this system does not tell
-    return Figure(
-        "memory", f"memory of {worlds} worlds", "GiB", found["ours"], limit=found["limit"],
-        against="growth of the resident set, motion library included; limit the bare Batch", less_is_better=True, target=("ours", 2.0),
-    )  # fmt: skip
+def _memory(motion: str, worlds: int, threads: int) -> list[Figure]:
+    """Resident set of an environment, and of the bare physics, each in a fresh process; nothing where the system does not tell."""
+    ours, bare = (_in_fresh_process(motion, worlds, threads, what) for what in ("ours", "limit"))
+    if ours is None or bare is None:
+        return []
+    less: dict[str, Any] = {"less_is_better": True, "target": ("ours", 2.0)}
+    against = "growth of the resident set, motion library included; limit the bare Batch"
+    what = f"memory of {worlds} worlds"
+    return [
+        Figure("memory", what, "GiB", ours[0], limit=bare[0], against=against, **less),
+        Figure("memory_process", f"{what}, whole process", "GiB", ours[1], limit=bare[1], against="with Python, torch and MuJoCo", **less),
+    ]
 
 
-def _in_fresh_process(motion: str, worlds: int, threads: int, what: str) -> float | None:
+def _in_fresh_process(motion: str, worlds: int, threads: int, what: str) -> tuple[float, float] | None:
     code = f"from mprl.scripts.benchmarks.environment import growth; growth({motion!r}, {worlds}, {threads}, {what!r})"
     path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path})
     if done.returncode:
         raise RuntimeError(f"the process that measures memory failed:\n{done.stderr}")
-    answer: float | None = json.loads(done.stdout.splitlines()[-1])
-    return answer
+    answer = json.loads(done.stdout.splitlines()[-1])
+    return tuple(answer) if answer else None
 
 
 def growth(motion: str, worlds: int, threads: int, what: str) -> None:
-    """Print by how many GiB the peak of the resident set exceeds what it was after the imports and one world."""
+    """Print the peak of the resident set, GiB: over what it was after the imports and a first world, and all of it."""
     torch.set_num_threads(threads)
     one = physics.make(motion, 1, threads)
     one.reset(seed=0)
@@ -215,7 +217,7 @@ def growth(motion: str, worlds: int, threads: int, what: str) -> None:
     else:
         physics.BarePhysics(one.model, worlds, threads).batch.step(nstep=_WINDOW)
     after = _resident("VmHWM")
-    print(json.dumps(None if before is None or after is None else (after - before) / GIB))
+    print(json.dumps(None if before is None or after is None else [(after - before) / GIB, after / GIB]))
 
 
 def _resident(field: str) -> int | None:
