@@ -20,6 +20,7 @@ import torch
 from mprl.errors import SettingError
 from mprl.scripts.benchmarks import physics
 from mprl.scripts.benchmarks.report import Figure, alternate, medians
+from mprl.scripts.evaluate import _OF_TRAINING
 
 COPIES = 2
 GIB = 2**30
@@ -50,7 +51,7 @@ def measure(
         threads: of the simulation and of torch.
         seconds: for each of the two comparisons of speed.
     """
-    envs, agent = _policy(motion, agent_folder, train_seconds, num_envs, threads)
+    envs, agent, motion = _policy(motion, agent_folder, train_seconds, num_envs, threads)
     try:
         observation = envs.reset(seed=0)[0]
         with torch.no_grad():
@@ -65,7 +66,8 @@ def measure(
     return Measured([*figures, *_memory(motion, memory_worlds, threads)], settings)
 
 
-def _policy(motion: str, folder: Path | None, train_seconds: float, num_envs: int, threads: int) -> tuple[Any, Any]:
+def _policy(motion: str, folder: Path | None, train_seconds: float, num_envs: int, threads: int) -> tuple[Any, Any, str]:
+    """Environment, policy, and the motion that it imitates."""
     from mprl.agents import PPO, load_agent
     from mprl.agents.checkpoints import read_config
 
@@ -73,14 +75,15 @@ def _policy(motion: str, folder: Path | None, train_seconds: float, num_envs: in
         config = read_config(folder)
         if config["env_id"] != "mprl/DeepMimic-v0":
             raise SettingError(f"{folder}: expected an agent of mprl/DeepMimic-v0, found one of {config['env_id']}")
-        kept = {key: value for key, value in config["env_kwargs"].items() if key in ("motion", "reward", "action_mode", "target_frames")}
-        envs = physics.make(kept.pop("motion", motion), num_envs, threads, **kept)
-        return envs, load_agent(folder, envs)
+        kept = {key: value for key, value in config["env_kwargs"].items() if key not in (*_OF_TRAINING, "num_threads")}
+        found = kept.pop("motion", motion)
+        envs = physics.make(found, num_envs, threads, **kept)
+        return envs, load_agent(folder, envs), found if isinstance(found, str) else str(found[0])
     envs = physics.make(motion, num_envs, threads)
     agent = PPO(envs, seed=0)
     if train_seconds:
         agent.learn(max_seconds=train_seconds)
-    return envs, agent
+    return envs, agent, motion
 
 
 def _describe(agent: Any, folder: Path | None) -> str:
