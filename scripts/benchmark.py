@@ -115,13 +115,16 @@ def main(argv: Sequence[str]) -> int:
     torch.set_num_threads(options.threads)
     measured = measure(options)
     report = Report(argv[0], measured.figures, measured.settings, command_line(argv))
-    report.show()
+    written = []
     if options.json is not None:
         report.write_json(options.json)
-        print(f"wrote {options.json}")
+        written.append(options.json)
     if options.write:
         report.write_markdown(page())
-        print(f"wrote {page()}")
+        written.append(page())
+    report.show()
+    for path in written:
+        print(f"wrote {path}")
     return 0
 
 
