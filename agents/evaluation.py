@@ -32,6 +32,8 @@ def evaluate(agent: Agent, env: Any, episodes: int = 32, seed: int = 0, video: s
     """
     if episodes < 1:
         raise SettingError(f"episodes must be at least 1, found {episodes}")
+    spaces = (getattr(env, f"single_{what}", None) or getattr(env, what) for what in ("observation_space", "action_space"))
+    agent.check_spaces(*spaces)
     identity = {"env_id": agent.env_id, "agent": agent.name, "num_timesteps": agent.num_timesteps, "seed": seed}
     own = getattr(env.unwrapped, "evaluate", None)
     if own is not None:
@@ -48,14 +50,17 @@ def _play(agent: Agent, env: Any, episodes: int, seed: int, video: str | Path | 
     done_returns: list[float] = []
     done_lengths: list[float] = []
     frames: list[Any] = []
+    filming = video is not None
     observation = batch.reset(seed=seed)
     while (share > 0).any():
-        if video is not None and not done_returns:
+        if filming:
             frames.append(_picture(env))
         step = batch.step(agent.act(observation, deterministic=True))
         returns += step.reward.cpu()
         lengths += step.valid.cpu()
-        for world in (step.terminated | step.truncated).cpu().nonzero().flatten().tolist():
+        ended = (step.terminated | step.truncated).cpu()
+        filming = filming and not ended[0]  # the first world is the one in the picture
+        for world in ended.nonzero().flatten().tolist():
             if share[world] > 0:
                 done_returns.append(float(returns[world]))
                 done_lengths.append(float(lengths[world]))
@@ -76,7 +81,10 @@ def _play(agent: Agent, env: Any, episodes: int, seed: int, video: str | Path | 
 
 
 def _picture(env: gym.Env[Any, Any]) -> Any:
-    frame: Any = env.render()
+    try:
+        frame: Any = env.render()
+    except gym.error.DependencyNotInstalled as error:
+        raise RenderingError(f"a video cannot be made: {' '.join(str(error).split())}") from None
     if isinstance(frame, tuple | list):
         frame = frame[0]
     if frame is None or isinstance(frame, Tensor | str) or getattr(frame, "ndim", 0) != 3:
