@@ -28,9 +28,10 @@ def to_sb3(envs: gym.vector.VectorEnv[Any, Any, Any]) -> VecEnv:
     Raises:
         SettingError: another kind of environment, or one that resets otherwise.
     """
-    if not isinstance(envs.unwrapped, gym.vector.VectorEnv):
-        raise SettingError(f"to_sb3 takes a vector environment (gym.make_vec), found {type(envs.unwrapped).__name__}; SB3 takes single ones as is")
-    mode = getattr(envs.unwrapped, "set_autoreset_mode", None)
+    inside = getattr(envs, "unwrapped", envs)
+    if not isinstance(inside, gym.vector.VectorEnv):
+        raise SettingError(f"to_sb3 takes a vector environment (gym.make_vec), found {type(inside).__name__}; SB3 takes single ones as is")
+    mode = getattr(inside, "set_autoreset_mode", None)
     if mode is not None:
         mode(AutoresetMode.SAME_STEP)
     if envs.metadata.get("autoreset_mode") != AutoresetMode.SAME_STEP:
@@ -49,8 +50,12 @@ class _SB3VecEnv(VecEnv):
     def reset(self) -> np.ndarray:
         # SB3 keeps a seed for each world and gives them in a row; ours needs one
         seed = self._seeds[0] if self._seeds else None
-        observation, _ = self.envs.reset(seed=seed)
+        options = self._options[0] if self._options else {}
+        if any(other != options for other in self._options):
+            raise SettingError("reset options of to_sb3 are the same for all worlds; a value in them may be an array with one number per world")
+        observation, _ = self.envs.reset(seed=seed, options=options or None)
         self._reset_seeds()
+        self._reset_options()
         self._return[:], self._length[:] = 0.0, 0
         return _array(observation)
 

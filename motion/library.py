@@ -117,8 +117,7 @@ class MotionLibrary:
         self._sizes = (3, character.ball_qpos.size, len(character.hinge_qpos), model.nv, model.nu, model.nu, 3 * (model.nbody - 1), 3, 3,
                        len(character.feet))  # fmt: skip
         _, _, _, _, control, feedforward, *_ = self._rows.split(self._sizes, dim=-1)
-        self._target_rows = torch.cat((self._rows[:, :7], control), dim=1)
-        self._feedforward_rows = feedforward.contiguous()
+        self._target_rows = torch.cat((self._rows[:, :7], control, feedforward), dim=1)
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -136,20 +135,16 @@ class MotionLibrary:
         """The reference of each world: clip ids (W,) int64 and times (W,) s -> W rows."""
         row, displacement = self._blend(self._rows, clip_ids, times)
         root, rotations, hinges, qvel, control, feedforward, body, com, com_velocity, contacts = row.split(self._sizes, dim=-1)
-        rotations = torch.nn.functional.normalize(rotations.unflatten(-1, (-1, 4)), dim=-1)
+        rotations = rot.unit(rotations.unflatten(-1, (-1, 4)))
         body = body.unflatten(-1, (-1, 3)) + displacement.unsqueeze(-2)
         root, com = root + displacement, com + displacement
         return Reference(root, rotations, hinges, qvel, control, feedforward, body, com, com_velocity, contacts, self._order)
 
-    def sample_targets(self, clip_ids: Tensor, times: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Only what target-frame observations need: root position (..., 3), root quaternion (..., 4), control (..., nu)."""
+    def sample_targets(self, clip_ids: Tensor, times: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Only what is aimed at: root position (..., 3), root quaternion (..., 4), control and feedforward (..., nu) each."""
         row, displacement = self._blend(self._target_rows, clip_ids, times)
-        quaternion = torch.nn.functional.normalize(row[..., 3:7], dim=-1)
-        return row[..., :3] + displacement, quaternion, row[..., 7:]
-
-    def sample_feedforward(self, clip_ids: Tensor, times: Tensor) -> Tensor:
-        """Only the PD controllers' aims, (..., nu) rad (see `Reference`)."""
-        return self._blend(self._feedforward_rows, clip_ids, times)[0]
+        root, quaternion, control, feedforward = row.split((3, 4, self.character.model.nu, self.character.model.nu), dim=-1)
+        return root + displacement, rot.unit(quaternion), control, feedforward
 
     def _blend(self, rows: Tensor, clip_ids: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
         progress = times / self.durations[clip_ids]

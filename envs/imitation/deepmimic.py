@@ -221,6 +221,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self._offset = torch.zeros(num_envs, 3, device=self.device)
         self._pending = torch.ones(num_envs, dtype=torch.bool, device=self.device)
         self._next_control = torch.zeros(num_envs, self.model.nu, device=self.device)
+        self._new_qpos, self._new_qvel = torch.zeros_like(self._qpos), torch.zeros_like(self._qvel)
         self._sense(_ALL)
 
     # --- layout -------------------------------------------------------------------------------------------------------------
@@ -245,7 +246,10 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         weights = joint_weights(character.joint_weights, character.body_names[0], character.ball_joints, character.hinge_joints, dofs)
         self.joint_weights = type(weights)(*(w.to(self.device) for w in weights))
         self._force_limit = torch.as_tensor(model.actuator_forcerange[:, 1].copy(), device=self.device) * (1 - 1e-6)
-        self._ahead = torch.tensor(target_frames, device=self.device) * self.control_step
+        # the PD target of a residual action is the reference one control step ahead, shown or not
+        look = target_frames if target_frames[0] == 1 else (1, *target_frames)
+        self._look = torch.tensor(look, device=self.device) * self.control_step
+        self._shown = slice(len(look) - len(target_frames), None)
         mean = self.library.sample(as_index(range(len(self.library))), 0.5 * self.library.durations).control.mean(dim=0)
         self._absolute_offset = mean if self.action_mode == "absolute" else None
 
@@ -280,8 +284,8 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         reward, values = self._reward(self._character(), self._as_motion(reference), self.joint_weights)
 
         difference = self._now.bodies - reference.body_position
-        error = difference.norm(dim=-1)
-        local_error = (difference - difference[:, :1]).norm(dim=-1)
+        error = torch.linalg.vector_norm(difference, dim=-1)
+        local_error = torch.linalg.vector_norm(difference - difference[:, :1], dim=-1)
         never = torch.zeros_like(self._pending)
         failures = {"terminated_diverged": self.simulation.diverged.clone(), "terminated_contact": never, "terminated_tracking": never}
         if self.contact_termination:
@@ -488,9 +492,10 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     def _observe(self, worlds: slice | Tensor) -> Tensor:
         """Observations of all worlds, or of those at some indices; keeps the next PD reference of each."""
         clip, times = self._clip[worlds].unsqueeze(-1), self.times[worlds].unsqueeze(-1)
-        position, rotation, control = self.library.sample_targets(clip.expand(-1, len(self._ahead)), times + self._ahead)
-        self._next_control[worlds] = self.library.sample_feedforward(clip[:, 0], times[:, 0] + self.control_step)
-        targets = Targets(position + self._offset[worlds].unsqueeze(1), rotation, control)
+        position, rotation, control, feedforward = self.library.sample_targets(clip.expand(-1, len(self._look)), times + self._look)
+        self._next_control[worlds] = feedforward[:, 0]
+        shown = self._shown
+        targets = Targets(position[:, shown] + self._offset[worlds].unsqueeze(1), rotation[:, shown], control[:, shown])
         now = self._now if isinstance(worlds, slice) else _Sensed(*(value[worlds] for value in self._now))
         key_bodies = now.bodies.index_select(1, self._key_bodies)
         observation = observations.observe(now.root_position, now.rotations, now.hinges, now.velocity, key_bodies, targets)
@@ -525,15 +530,17 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self._steps = self._steps.masked_fill(mask, 0)
         self._cycle = self._cycle.masked_fill(mask, 0)
         self._offset = self._offset.masked_fill(mask.unsqueeze(-1), 0.0)
-        reference = self.library.sample(self._clip, self._start)
+        worlds = mask.nonzero().squeeze(-1)
+        reference = self.library.sample(self._clip[worlds], self._start[worlds])
         qpos = reference.qpos.double()
         if joint_noise is not None:
             noise = self._per_world("joint_noise", joint_noise, qpos.dtype)
             if not ((noise >= 0) & (noise < math.inf)).all():
                 raise SettingError("joint_noise must be a number of at least 0 rad")
-            qpos = self._disturbed(qpos, noise)
-        self.simulation.reset(mask, qpos, reference.qvel.double())
-        self._sense(_ALL if mask.all() else mask.nonzero().squeeze(-1))
+            qpos = self._disturbed(qpos, noise[worlds])
+        self._new_qpos[worlds], self._new_qvel[worlds] = qpos, reference.qvel.double()
+        self.simulation.reset(mask, self._new_qpos, self._new_qvel)
+        self._sense(_ALL if len(worlds) == count else worlds)
 
     def _per_world(self, name: str, value: Any, dtype: torch.dtype) -> Tensor:
         """One number for all worlds or one for each, (W,)."""

@@ -27,13 +27,13 @@ class Targets(NamedTuple):
 
 def heading(root_six_d: Tensor) -> Tensor:
     """Unit vector (cos, sin) of the yaw, from the first column of the root's rotation matrix, (..., 6) -> (..., 2)."""
-    return torch.nn.functional.normalize(root_six_d[..., :2], dim=-1)
+    return rot.unit(root_six_d[..., :2])
 
 
 def heading_of(root_rotation: Tensor) -> Tensor:
     """The same from the root's quaternion, (..., 4) -> (..., 2)."""
     w, x, y, z = root_rotation.unbind(-1)
-    return torch.nn.functional.normalize(torch.stack((1 - 2 * (y * y + z * z), 2 * (w * z + x * y)), dim=-1), dim=-1)
+    return rot.unit(torch.stack((1 - 2 * (y * y + z * z), 2 * (w * z + x * y)), dim=-1))
 
 
 def to_heading_frame(vectors: Tensor, direction: Tensor) -> Tensor:

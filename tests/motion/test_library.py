@@ -131,9 +131,9 @@ def test_targets_alone_are_those_of_the_whole_sample(mocap):
     library = MotionLibrary([load(mocap("walk")), load(mocap("punch"))], HUMANOID)
     clips, times = torch.arange(20) % 2, torch.linspace(0, 3, 20)
     whole = library.sample(clips, times)
-    position, quaternion, control = library.sample_targets(clips, times)
+    position, quaternion, control, feedforward = library.sample_targets(clips, times)
     assert torch.allclose(position, whole.qpos[:, :3]) and torch.allclose(quaternion, whole.qpos[:, 3:7], atol=1e-6)
-    assert torch.allclose(control, whole.control)
+    assert torch.allclose(control, whole.control) and torch.allclose(feedforward, whole.feedforward)
 
 
 # -------------------------------------------------------------------------------------------------------------------------- cycles
