@@ -50,14 +50,16 @@ class _SB3VecEnv(VecEnv):
     def reset(self) -> np.ndarray:
         # SB3 keeps a seed for each world and gives them in a row; ours needs one
         seed = self._seeds[0] if self._seeds else None
-        options = self._options[0] if self._options else {}
-        if any(other != options for other in self._options):
-            raise SettingError("reset options of to_sb3 are the same for all worlds; a value in them may be an array with one number per world")
-        observation, _ = self.envs.reset(seed=seed, options=options or None)
+        observation, _ = self.envs.reset(seed=seed, options=self._options[0] or None)
         self._reset_seeds()
         self._reset_options()
         self._return[:], self._length[:] = 0.0, 0
         return _array(observation)
+
+    def set_options(self, options: Any = None) -> None:
+        if isinstance(options, list):
+            raise SettingError("to_sb3 takes one dict of reset options for all worlds; values in it may have one entry per world")
+        super().set_options(options)
 
     def step_async(self, actions: np.ndarray) -> None:
         self._actions = actions
