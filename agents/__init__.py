@@ -1,6 +1,6 @@
 """Learning algorithms.
 
-    from mprl.agents import PPO, evaluate, load_agent
+from mprl.agents import PPO, evaluate, load_agent
 """
 
 from __future__ import annotations

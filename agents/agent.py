@@ -44,6 +44,8 @@ class Agent(ABC):
 
     name: ClassVar[str]
     Settings: ClassVar[type[Any]]
+    batch: Any  # a TorchBatch, or None where there is no environment to learn in
+    observation: Any  # to act on next, (W, n); None before the first reset
 
     def __init__(self, env: Any, seed: int = 0, device: torch.device | str | None = None, **settings: Any) -> None:
         if isinstance(env, str):
@@ -51,16 +53,16 @@ class Agent(ABC):
                 f"{type(self).__name__} takes the environment first, found '{env}'; "
                 f"write {type(self).__name__}(env, hidden=(256, 256)): there are no policy names"
             )
-        self.batch: TorchBatch | None = None
-        device = _available(device or getattr(env.unwrapped, "device", "cpu"))
-        batch = TorchBatch(env, device)
+        self.batch = None
+        chosen = _available(device if device is not None else getattr(env.unwrapped, "device", "cpu"))
+        batch = TorchBatch(env, chosen)
         spec = env.unwrapped.spec or env.spec
         self.env_id = spec.id if spec is not None else type(env.unwrapped).__name__
         self.env_kwargs = _plain(spec.kwargs) if spec is not None else {}
         preset = self.presets(self.env_id)
         self._prepare(
             self._make_settings({**preset, **settings}),
-            seed, device, batch.env.single_observation_space, batch.env.single_action_space, batch.observation_size,
+            seed, chosen, batch.env.single_observation_space, batch.env.single_action_space, batch.observation_size,
         )  # fmt: skip
         self.set_env(env)
 
@@ -122,7 +124,7 @@ class Agent(ABC):
         batch = TorchBatch(env, self.device)
         self.check_spaces(batch.env.single_observation_space, batch.env.single_action_space)
         self.batch = batch
-        self.observation: Tensor | None = None
+        self.observation = None
         self.statistics = EpisodeStatistics(batch.num_worlds, self.device)
 
     def check_spaces(self, observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> None:
@@ -182,9 +184,7 @@ class Agent(ABC):
                 display.close()
         return self
 
-    def predict(
-        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
-    ) -> tuple[Any, Any]:
+    def predict(self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False) -> tuple[Any, Any]:
         """Actions for one observation or a batch of them, and `state` (None: these agents have no memory).
 
         Args:
@@ -341,12 +341,12 @@ def _space(description: dict[str, Any]) -> Any:
         return gym.spaces.Discrete(description["n"], start=description["start"])
     shape = tuple(description["shape"])
     dtype = np.dtype(description["dtype"])
-    bounds = []
+    bounds: list[Any] = []
     for key in ("low", "high"):
         value = description[key]
         flat = np.array([float(v) for v in value] if isinstance(value, list) else float(value))  # infinities are written as text
         bounds.append(np.broadcast_to(flat if flat.ndim == 0 else flat.reshape(shape), shape).astype(dtype))
-    return gym.spaces.Box(*bounds, shape, dtype)
+    return gym.spaces.Box(bounds[0], bounds[1], shape, dtype)
 
 
 def _plain(kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -51,7 +51,7 @@ class TorchBatch:
         if not isinstance(env.unwrapped, VectorEnv):
             single = env
             env = SyncVectorEnv([lambda: single], autoreset_mode=AutoresetMode.SAME_STEP)
-        self.env: VectorEnv[Any, Any, Any] = env  # type: ignore[assignment]
+        self.env: VectorEnv[Any, Any, Any] = env
         self.device = torch.device(device)
         self.num_worlds = self.env.num_envs
         self.mode = self.env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)

@@ -1,6 +1,6 @@
 """The body and its movement: clips, file formats, characters.
 
-    from mprl.motion import MotionClip, MotionLibrary, load
+from mprl.motion import MotionClip, MotionLibrary, load
 """
 
 from mprl.motion.characters.humanoid import HUMANOID

@@ -179,7 +179,8 @@ def _lay_out(clip: MotionClip, character: Character, velocity_cutoff: float | No
     rate = kinematics.linear_velocity(character.to_control(frames), clip.frame_rate, closed)
     rate = _low_passed(rate, clip.frame_rate, velocity_cutoff, closed)
     feedforward = control + torch.as_tensor(character.damping_lag) * torch.lerp(rate[before], rate[before + 1], blend.unsqueeze(-1))
-    pose = torch.cat((qpos[:, :3], qpos[:, torch.as_tensor(character.ball_qpos.flatten())], qpos[:, torch.as_tensor(character.hinge_qpos)]), dim=1)
+    balls, hinges = torch.as_tensor(character.ball_qpos.flatten()), torch.as_tensor(character.hinge_qpos)
+    pose = torch.cat((qpos[:, :3], qpos[:, balls], qpos[:, hinges]), dim=1)
     return torch.cat((pose, qvel, control, feedforward, body.flatten(1), com, com_velocity, contacts), dim=1)
 
 

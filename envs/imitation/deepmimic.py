@@ -126,9 +126,9 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
 
     ## Versions
     v0: first.
-    """
+    """  # noqa: E501
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": CONTROL_RATE, "autoreset_mode": AutoresetMode.NEXT_STEP}
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": CONTROL_RATE, "autoreset_mode": AutoresetMode.NEXT_STEP}  # noqa: RUF012
 
     def __init__(
         self,
@@ -174,7 +174,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         for body in contact_bodies:
             if body not in self.character.body_names:
                 raise unknown_name("body", body, self.character.body_names, "bodies of the humanoid")
-        sources = list(motion) if isinstance(motion, list | tuple) else [motion]
+        sources: list[Any] = list(motion) if isinstance(motion, list | tuple) else [motion]
         clips = [source if isinstance(source, MotionClip) else load(source) for source in sources]
         self.library = MotionLibrary(clips, self.character, self.device)
 
@@ -337,9 +337,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             width, height = self._render_size
             self._renderers = [SceneRenderer(self.model, width, height, ghost=True) for _ in range(self._render_worlds)]
         reference = self.reference_qpos()
-        return tuple(
-            renderer.render(self._qpos[i].numpy(), reference[i].double().numpy()) for i, renderer in enumerate(self._renderers)
-        )
+        return tuple(renderer.render(self._qpos[i].numpy(), reference[i].double().numpy()) for i, renderer in enumerate(self._renderers))
 
     def close_extras(self, **kwargs: Any) -> None:
         for renderer in self._renderers:
@@ -595,7 +593,7 @@ class DeepMimicEnv(gym.Env[np.ndarray, np.ndarray]):
     `output` and `autoreset_mode`.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": CONTROL_RATE}
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": CONTROL_RATE}  # noqa: RUF012
 
     def __init__(self, render_mode: str | None = None, **settings: Any) -> None:
         settings.setdefault("num_threads", 1)
@@ -617,7 +615,7 @@ class DeepMimicEnv(gym.Env[np.ndarray, np.ndarray]):
         info = {key: value[0].item() for key, value in info.items()}
         return observation[0], float(reward[0]), bool(terminated[0]), bool(truncated[0]), info
 
-    def render(self) -> np.ndarray | None:  # type: ignore[override]
+    def render(self) -> np.ndarray | None:
         frames = self.batch.render()
         return None if frames is None else frames[0]
 

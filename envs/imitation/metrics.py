@@ -81,10 +81,10 @@ def record(envs: Any, policy: Policy, seed: int, watch: Callable[[], None] | Non
         watch()
     while alive.any():
         observation, earned, terminated, truncated, info = envs.step(policy(observation))
-        motions = envs.motions()
+        motions = envs.motions()  # of the characters, of the reference
         for reward in (RELEASE, PAPER):
             # a step that ends in failure earns nothing
-            rewards[reward.name].append(torch.where(terminated, 0.0, reward(*motions, envs.joint_weights)[0]))
+            rewards[reward.name].append(torch.where(terminated, 0.0, reward(motions[0], motions[1], envs.joint_weights)[0]))
         body, reference = envs.body_positions()
         values = (alive.clone(), terminated & alive, body.clone(), reference, earned, info["phase"], info["saturation"])
         for key, value in zip(columns, values, strict=True):

@@ -49,9 +49,7 @@ def local_end_effectors(root_position: Tensor, direction: Tensor, end_effectors:
     return to_heading_frame(relative, direction)
 
 
-def observe(
-    root_position: Tensor, rotations: Tensor, hinges: Tensor, velocity: Tensor, key_bodies: Tensor, targets: Targets
-) -> Tensor:
+def observe(root_position: Tensor, rotations: Tensor, hinges: Tensor, velocity: Tensor, key_bodies: Tensor, targets: Targets) -> Tensor:
     """The observation, (W, 28 + 6 balls + hinges + (nv - 6) + 3 (key bodies - 5) + K (9 + nu)).
 
     In this order: root height; root rotation (6-D) and linear velocity in the heading frame, angular velocity in the body;

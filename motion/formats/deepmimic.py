@@ -28,7 +28,7 @@ import torch
 from mprl.errors import MotionFormatError
 from mprl.motion import rotations as rot
 from mprl.motion.characters.humanoid import HUMANOID
-from mprl.motion.clip import MAX_DURATION, MotionClip, Provenance, resample
+from mprl.motion.clip import MAX_DURATION, Loop, MotionClip, Provenance, resample
 from mprl.motion.formats.files import read_text
 
 COLUMNS = 44
@@ -81,7 +81,7 @@ def read(path: str | Path) -> MotionClip:
     return MotionClip(name, HUMANOID.skeleton, rate, root, rotations, loop, provenance=Provenance(source=path.name))
 
 
-def _parse(path: Path) -> tuple[np.ndarray, str]:
+def _parse(path: Path) -> tuple[np.ndarray, Loop]:
     text = read_text(path)
     try:
         content = json.loads(text)

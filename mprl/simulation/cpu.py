@@ -116,7 +116,7 @@ class CpuSimulation:
         if self._history.shape != shape:
             self._history = np.empty(shape)
         self._batch.rollout(substeps, record=("sensordata",), out={"sensordata": self._history})
-        return (self._history[:, 1:] > 0).any(axis=1)
+        return np.asarray((self._history[:, 1:] > 0).any(axis=1))
 
     def forward(self) -> None:
         self._batch.forward(stage=_VELOCITY)
