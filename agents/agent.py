@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from mprl.agents import checkpoints
-from mprl.agents.environments import TorchBatch
+from mprl.agents.environments import TorchBatch, check_environment
 from mprl.agents.statistics import EpisodeStatistics
 from mprl.errors import CheckpointError, DeviceError, SettingError, nearest
 
@@ -53,6 +53,7 @@ class Agent(ABC):
                 f"{type(self).__name__} takes the environment first, found '{env}'; "
                 f"write {type(self).__name__}(env, hidden=(256, 256)): there are no policy names"
             )
+        check_environment(env)
         self.batch = None
         chosen = _available(device if device is not None else getattr(env.unwrapped, "device", "cpu"))
         batch = TorchBatch(env, chosen)
@@ -126,6 +127,12 @@ class Agent(ABC):
         self.batch = batch
         self.observation = None
         self.statistics = EpisodeStatistics(batch.num_worlds, self.device)
+
+    def begin_new_episodes(self) -> None:
+        """Go on with new episodes: someone else has acted in the environment meanwhile."""
+        if self.batch is not None and self.observation is not None:
+            self.observation = self.batch.reset()
+            self.statistics = EpisodeStatistics(self.batch.num_worlds, self.device)
 
     def check_spaces(self, observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> None:
         """Raise a `CheckpointError` unless these are the spaces that the agent was made for."""

@@ -48,6 +48,8 @@ class TorchBatch:
     """
 
     def __init__(self, env: gym.Env[Any, Any] | VectorEnv[Any, Any, Any], device: torch.device | str = "cpu") -> None:
+        check_environment(env)
+        self.unwrapped = env.unwrapped
         if not isinstance(env.unwrapped, VectorEnv):
             single = env
             env = SyncVectorEnv([lambda: single], autoreset_mode=AutoresetMode.SAME_STEP)
@@ -113,6 +115,13 @@ class TorchBatch:
             filled[ended] = self.observation(np.stack([final[world] for world in ended]))
             return filled
         return self.observation(final)
+
+
+def check_environment(env: Any) -> None:
+    """Raise a `SettingError` unless this is a Gymnasium environment, single or vector."""
+    if not isinstance(env, gym.Env | VectorEnv):
+        found = f"'{env}'" if isinstance(env, str) else env.__name__ if isinstance(env, type) else type(env).__name__
+        raise SettingError(f"expected a Gymnasium environment (of gym.make or gym.make_vec), found {found}")
 
 
 def _is_number_per_world(value: Any, num_worlds: int) -> bool:

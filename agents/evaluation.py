@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mprl.agents.agent import Agent
-from mprl.agents.environments import TorchBatch
+from mprl.agents.environments import TorchBatch, check_environment
 from mprl.errors import RenderingError, SettingError
 
 
@@ -32,6 +32,7 @@ def evaluate(agent: Agent, env: Any, episodes: int = 32, seed: int = 0, video: s
     """
     if episodes < 1:
         raise SettingError(f"episodes must be at least 1, found {episodes}")
+    check_environment(env)
     spaces = (getattr(env, f"single_{what}", None) or getattr(env, what) for what in ("observation_space", "action_space"))
     agent.check_spaces(*spaces)
     identity = {"env_id": agent.env_id, "agent": agent.name, "num_timesteps": agent.num_timesteps, "seed": seed}
@@ -67,6 +68,8 @@ def _play(agent: Agent, env: Any, episodes: int, seed: int, video: str | Path | 
                 share[world] -= 1
             returns[world] = lengths[world] = 0.0
         observation = step.observation
+    if agent.batch is not None and agent.batch.unwrapped is batch.unwrapped:
+        agent.begin_new_episodes()
     if video is not None:
         from mprl.simulation.video import write_video
 

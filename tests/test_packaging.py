@@ -17,7 +17,14 @@ from packaging.requirements import Requirement
 
 FOLDERS = {"mprl": "mprl", "motion": "mprl/motion", "envs": "mprl/envs", "agents": "mprl/agents", "scripts": "mprl/scripts"}
 # Where a module does not have the name of the distribution that brings it.
-DISTRIBUTION = {"stable_baselines3": "stable-baselines3", "mujoco_warp": "mujoco-warp", "warp": "warp-lang", "sb3_contrib": "sb3-contrib"}
+DISTRIBUTION = {
+    "PIL": "pillow",
+    "imageio_ffmpeg": "imageio-ffmpeg",
+    "mujoco_warp": "mujoco-warp",
+    "sb3_contrib": "sb3-contrib",
+    "stable_baselines3": "stable-baselines3",
+    "warp": "warp-lang",
+}
 
 
 @pytest.fixture(scope="module")

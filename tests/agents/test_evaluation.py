@@ -137,6 +137,25 @@ def test_a_package_that_pictures_need_and_that_is_not_there_is_named(agent, tmp_
         evaluate(agent, env, episodes=1, video=tmp_path / "a.mp4")
 
 
+def test_judging_in_the_training_environment_leaves_no_half_episode_behind():
+    """The learner goes on where the environment is, with a new episode; not from an observation of the old one."""
+    env = Alternating(1000)
+    agent = PPO(env, n_steps=5, hidden=(4,)).learn(5)
+    evaluate(agent, env, episodes=1)
+    assert env.steps == 0
+    lengths: list[float] = []
+    agent.learn(5, callback=lambda _, metrics: lengths.append(metrics["episode_length"]))
+    assert lengths == [2]  # one whole episode, and the first steps of a long one
+
+
+def test_something_that_is_no_environment_is_one_line(agent):
+    for wrong, says in (("CartPole-v1", "CartPole-v1"), (None, "NoneType"), (Alternating, "found Alternating")):
+        with pytest.raises(SettingError, match=says):
+            PPO(wrong)
+        with pytest.raises(SettingError, match=says):
+            evaluate(agent, wrong)
+
+
 # ------------------------------------------------------------------------------------------------------------------------ DeepMimic
 
 KEYS = {
