@@ -33,6 +33,7 @@ class Recording:
         alive: whether the step belongs to the episode, its last step included, (E, T) bool.
         fell: whether the step ended the episode by failure, (E, T) bool.
         character, reference: body origins after each step, (E, T, B, 3) m.
+        resync: how far the re-sync at each cycle has moved the reference, (E, T, 3) m.
         rewards: by name of the reward, (E, T).
         earned: what the environment itself paid, (E, T).
         possible: steps each episode could have lasted, (E,).
@@ -43,6 +44,7 @@ class Recording:
     fell: NDArray[np.bool_]
     character: NDArray[np.float32]
     reference: NDArray[np.float32]
+    resync: NDArray[np.float32]
     rewards: dict[str, NDArray[np.float32]]
     earned: NDArray[np.float32]
     possible: NDArray[np.int64]
@@ -73,7 +75,9 @@ def record(envs: Any, policy: Policy, seed: int, watch: Callable[[], None] | Non
     options = starts(envs.library, envs.num_envs)
     observation, _ = envs.reset(seed=seed, options=options)
     alive = torch.ones(envs.num_envs, dtype=torch.bool)
-    columns: dict[str, list[Tensor]] = {k: [] for k in ("alive", "fell", "character", "reference", "earned", "phase", "saturation")}
+    columns: dict[str, list[Tensor]] = {
+        k: [] for k in ("alive", "fell", "character", "reference", "resync", "earned", "phase", "saturation")
+    }
     rewards: dict[str, list[Tensor]] = {RELEASE.name: [], PAPER.name: []}
     remaining = torch.ceil((envs.library.durations[envs._clip] - envs.times) / envs.control_step - 0.5).long()
     possible = torch.where(envs.library.cyclic[envs._clip], envs.max_episode_steps, remaining.clamp(max=envs.max_episode_steps))
@@ -86,7 +90,8 @@ def record(envs: Any, policy: Policy, seed: int, watch: Callable[[], None] | Non
             # a step that ends in failure earns nothing
             rewards[reward.name].append(torch.where(terminated, 0.0, reward(motions[0], motions[1], envs.joint_weights)[0]))
         body, reference = envs.body_positions()
-        values = (alive.clone(), terminated & alive, body.clone(), reference, earned, info["phase"], info["saturation"])
+        resync = envs._offset.clone()
+        values = (alive.clone(), terminated & alive, body.clone(), reference, resync, earned, info["phase"], info["saturation"])
         for key, value in zip(columns, values, strict=True):
             columns[key].append(value)
         alive &= ~(terminated | truncated)
@@ -112,8 +117,10 @@ def summarise(recording: Recording, frame_rate: float) -> dict[str, float]:
     lost = ((error.mean(axis=-1) > PHC_FAILURE) & alive).any(axis=1)
     fell = recording.fell.any(axis=1)
     local = np.linalg.norm(difference - difference[:, :, :1], axis=-1)
-    velocity = np.linalg.norm(np.diff(difference, axis=1), axis=-1).mean(axis=-1)
-    acceleration = np.linalg.norm(np.diff(difference, n=2, axis=1), axis=-1).mean(axis=-1)
+    # a reference that is put elsewhere has not moved there
+    drift = difference + recording.resync[:, :, None]
+    velocity = np.linalg.norm(np.diff(drift, axis=1), axis=-1).mean(axis=-1)
+    acceleration = np.linalg.norm(np.diff(drift, n=2, axis=1), axis=-1).mean(axis=-1)
     share = {name: (value * alive).sum(axis=1) / recording.possible for name, value in recording.rewards.items()}
     return {
         "episodes": len(alive),

@@ -39,6 +39,7 @@ def recording(
         "fell": last & np.broadcast_to(fell, episodes)[:, None],
         "character": character,
         "reference": reference,
+        "resync": np.zeros((*shape, 3), np.float32),
         "rewards": {RELEASE.name: paid, PAPER.name: 0.5 * paid},
         "earned": paid,
         "possible": np.broadcast_to(possible, episodes).astype(np.int64),
@@ -103,6 +104,15 @@ def test_one_body_off_counts_by_its_share_and_the_root_moves_all_others():
 def test_frames_after_the_fall_do_not_count():
     # the fall is in the fourth frame: offsets 0, 10, 20, 30 mm
     assert errors(recording(along(0.01 * TIME), alive=4, fell=True)) == pytest.approx([15, 0, 10, 0], abs=0.02)
+
+
+def test_a_reference_that_is_moved_under_the_character_is_not_a_motion_to_imitate():
+    """Drifting by 10 mm a frame, caught up with at frame 5: velocities differ by 10 mm at that frame too, not by 40."""
+    caught_up = np.where(TIME < 5, 0.0, 0.05)
+    resync = np.zeros((1, STEPS, 3), np.float32)
+    resync[..., 0] = caught_up
+    made = recording(along(0.01 * TIME - caught_up), resync=resync)
+    assert errors(made) == pytest.approx([20, 0, 10, 0], abs=0.02)
 
 
 def test_all_frames_weigh_the_same_whatever_their_episode():
@@ -292,6 +302,29 @@ def test_walking_beside_the_reference_is_seen_in_the_world_only():
     # the re-sync closes the gap of 10 cm at the start of a new cycle, where the run without it keeps it
     assert found["mpjpe_global_mm_without_sync"] == pytest.approx(100, abs=1) and found["mpjpe_local_mm"] < 1
     assert found["normalized_return_without_sync"] == pytest.approx(1 - 0.2 * (1 - np.exp(-5 * 0.01)), abs=2e-3)
+
+
+def test_velocity_errors_do_not_depend_on_the_re_sync():
+    """A character that is ever faster than the reference, by 10 mm a frame, over several cycles."""
+    found = []
+    for sync in (True, False):
+        env = puppets()(2, "walk", output="torch", autoreset_mode="DISABLED", num_threads=1, time_limit=4.0, reference_sync=sync)
+        everyone = torch.ones(2, dtype=torch.bool)
+
+        def drift(substeps: int, env: DeepMimicVectorEnv = env, everyone: torch.Tensor = everyone) -> None:
+            reference = env.library.sample(env._clip, env.times + env.control_step)
+            qpos = reference.qpos.double()
+            qpos[:, 0] += 0.01 * (env._steps + 1)
+            env.simulation.reset(everyone, qpos, reference.qvel.double())
+
+        env.simulation.step = drift  # type: ignore[method-assign]
+        env.tracking_termination = None
+        found.append(summarise(metrics.record(env, still, seed=0), 30.0))
+    for each in found:
+        assert each["velocity_error_mm_per_frame"] == pytest.approx(10, abs=0.1)
+        assert each["acceleration_error_mm_per_frame2"] == pytest.approx(0, abs=0.1)
+    with_sync, without = (each["mpjpe_global_mm"] for each in found)
+    assert without == pytest.approx(10 * 121 / 2, abs=5) and with_sync < 0.5 * without
 
 
 def test_a_fall_ends_an_episode_and_losing_the_reference_does_not():
