@@ -60,7 +60,11 @@ class PPOSettings:
     initial_std: float = 1.0
     """Standard deviation of continuous actions at the start, in units where the action range is [-1, 1]."""
     learn_std: bool = True
-    """Learn the standard deviation, or keep it."""
+    """Learn the standard deviation, or keep to `initial_std` and `final_std`."""
+    final_std: float | None = None
+    """Standard deviation that is not learned falls from `initial_std` to this, by equal ratios in equal numbers of steps."""
+    std_steps: float = 1e7
+    """Environment steps after which it is there."""
     normalize_observations: bool = True
     """Standardise observations by their running mean and variance."""
 
@@ -75,6 +79,10 @@ class PPOSettings:
             raise SettingError(f"target_kl must be positive, or None to keep the step size, found {self.target_kl}")
         if any(size < 1 for size in self.hidden):
             raise SettingError(f"hidden must be sizes of at least 1, found {self.hidden}")
+        if self.final_std is not None and self.learn_std:
+            raise SettingError("final_std is for a standard deviation that is not learned: set learn_std=False too")
+        if self.final_std is not None and not (self.final_std > 0 and self.std_steps > 0):
+            raise SettingError(f"final_std and std_steps must be positive, found {self.final_std} and {self.std_steps}")
         if self.activation not in ACTIVATIONS:
             raise SettingError(f"activation must be one of {', '.join(ACTIVATIONS)}, found '{self.activation}'")
 
@@ -149,11 +157,20 @@ class PPO(Agent):
             # Unseen statistics would make the first update a wild one: watch a while before learning.
             self._act()
             self.model.observations.update(self._new_observations)
+            self.num_timesteps += self._samples_per_iteration()
+        self._set_std()
         rollout, log = self._act()
         acted = time.perf_counter()
         log |= self._improve(rollout)
         log["time_acting"], log["time_learning"] = acted - began, time.perf_counter() - acted
         return log
+
+    def _set_std(self) -> None:
+        s = self.settings
+        if self.model.discrete or s.learn_std or s.final_std is None:
+            return
+        share = min(1.0, self.num_timesteps / s.std_steps)
+        self.model.log_std.data.fill_((1 - share) * math.log(s.initial_std) + share * math.log(s.final_std))
 
     def _samples_per_iteration(self) -> int:
         return self.settings.n_steps * self.batch.num_worlds
@@ -195,7 +212,7 @@ class PPO(Agent):
         returns = (advantage + self._value)[rollout.valid]
         model.returns.update(returns)
         advantage = advantage[rollout.valid]
-        advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
+        advantage = (advantage - advantage.mean()) / (advantage.std(correction=0) + 1e-8)
         features, action = rollout.features[rollout.valid], rollout.action[rollout.valid]
         target = (returns - model.returns.mean) / model.returns.std
         with torch.no_grad():
@@ -230,7 +247,7 @@ class PPO(Agent):
             model.observations.update(self._new_observations)
         names = ("policy_loss", "value_loss", "kl", "clip_fraction", "gradient_norm")
         log = dict(zip(names, (sums / count).tolist(), strict=True))
-        explained = 1 - (returns - self._value[rollout.valid]).var() / (returns.var() + 1e-8)
+        explained = 1 - (returns - self._value[rollout.valid]).var(correction=0) / (returns.var(correction=0) + 1e-8)
         log |= {
             "explained_variance": float(explained),
             "learning_rate": self.optimizer.param_groups[0]["lr"],

@@ -32,7 +32,7 @@ class Options:
 
     motion: Annotated[str, tyro.conf.arg(metavar="NAME|FILE")] = "walk"
     """a shipped motion (mprl list motions) or a motion file"""
-    minutes: Annotated[float, tyro.conf.arg(metavar="M")] = 10.0
+    minutes: Annotated[float, tyro.conf.arg(metavar="M")] = 8.0
     """time to train for"""
     seed: int = 0
     """of everything random"""

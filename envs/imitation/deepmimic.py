@@ -35,6 +35,9 @@ RESIDUAL_SCALE = 0.5
 # rad around the clips' mean pose at an action of 1
 ABSOLUTE_SCALE = 1.5
 
+# rad/s up to which an actuator can make up for its joint's damping
+SPEED_RANGE = 15.0
+
 MotionSource = str | Path | MotionClip
 _ALL = slice(None)
 _RESET_OPTIONS = ("phase", "clip", "joint_noise", "reset_mask")
@@ -197,6 +200,11 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
 
         spec = watch_contacts(self.character.spec())
         spec.option.timestep = 1.0 / PHYSICS_RATE
+        limits = self.character.model.actuator_forcerange[:, 1]
+        dampings = self.character.damping_lag * self.character.model.actuator_gainprm[:, 0]
+        for actuator, limit, damping in zip(spec.actuators, limits, dampings, strict=True):
+            # the limit on the whole torque, damping included, is kept by `_within_torque_limits`
+            actuator.forcerange = [-limit - SPEED_RANGE * damping, limit + SPEED_RANGE * damping]
         root = self.character.body_names[0]
         spec.add_sensor(name="com", type=mujoco.mjtSensor.mjSENS_SUBTREECOM, objtype=mujoco.mjtObj.mjOBJ_BODY, objname=root)
         spec.add_sensor(name="com_velocity", type=mujoco.mjtSensor.mjSENS_SUBTREELINVEL, objtype=mujoco.mjtObj.mjOBJ_BODY, objname=root)
@@ -229,7 +237,8 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     def _bind(self) -> None:
         bind = self.simulation.bind
         self._qpos, self._qvel, self._ctrl = bind("qpos"), bind("qvel"), bind("ctrl")
-        self._xpos, self._sensors, self._actuator_force = bind("xpos"), bind("sensordata"), bind("actuator_force")
+        self._xpos, self._sensors = bind("xpos"), bind("sensordata")
+        self._actuator_length, self._actuator_velocity = bind("actuator_length"), bind("actuator_velocity")
 
     def _lay_out(self, contact_bodies: tuple[str, ...], target_frames: tuple[int, ...]) -> None:
         """Indices and constants of the character, as tensors."""
@@ -245,7 +254,9 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         dofs = tuple(model.joint(int(joint)).name for joint in model.dof_jntid[6:])
         weights = joint_weights(character.joint_weights, character.body_names[0], character.ball_joints, character.hinge_joints, dofs)
         self.joint_weights = type(weights)(*(w.to(self.device) for w in weights))
-        self._force_limit = torch.as_tensor(model.actuator_forcerange[:, 1].copy(), device=self.device) * (1 - 1e-6)
+        kp = character.model.actuator_gainprm[:, 0]
+        self._reach = torch.as_tensor(character.model.actuator_forcerange[:, 1] / kp, dtype=torch.float32, device=self.device)
+        self._lag = torch.as_tensor(character.damping_lag, dtype=torch.float32, device=self.device)
         # the PD target of a residual action is the reference one control step ahead, shown or not
         look = target_frames if target_frames[0] == 1 else (1, *target_frames)
         self._look = torch.tensor(look, device=self.device) * self.control_step
@@ -275,7 +286,9 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         if not self._ready:
             raise gym.error.ResetNeeded("call reset() before step()")
-        self._ctrl.copy_(self._targets(self._checked(actions)))
+        wanted = self._targets(self._checked(actions))
+        control = self._within_torque_limits(wanted)
+        self._ctrl.copy_(control)
         self.simulation.step(PHYSICS_RATE // CONTROL_RATE)
         self._steps += 1
         self._sense(_ALL)
@@ -301,7 +314,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         }
         truncated = terminations.any_of(ends) & ~terminated
         reward = reward.masked_fill(terminated, 0.0)
-        saturation = (self._actuator_force.abs() >= self._force_limit).float().mean(dim=-1)
+        saturation = (control != wanted).float().mean(dim=-1)
         info = dict(zip((f"reward_{name}" for name in self._reward.terms), values.unbind(), strict=True))
         info |= {"tracking_error": error.mean(-1), "local_tracking_error": local_error.mean(-1), "saturation": saturation}
         info |= {"phase": self.library.phase(self._clip, times), "clip": self._clip.clone(), **failures, **ends}
@@ -444,6 +457,15 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         if self._absolute_offset is not None:
             return self._absolute_offset + ABSOLUTE_SCALE * action
         return self._next_control + RESIDUAL_SCALE * action
+
+    def _within_torque_limits(self, target: Tensor) -> Tensor:
+        """The nearest targets at which kp (target - q) - kd dq/dt, the whole torque of each actuator, is within its limit.
+
+        The model applies kd as joint damping, outside the actuators' own limit, because a saturated actuator would lose it
+        (docs/decisions.md); so what damping takes from a moving joint is given back here, once a control step.
+        """
+        centre = torch.addcmul(self._actuator_length.float(), self._lag, self._actuator_velocity.float())
+        return torch.clamp(target, centre - self._reach, centre + self._reach)
 
     def _sense(self, worlds: slice | Tensor) -> None:
         """Read the simulation's state, of all worlds or of those at some indices."""

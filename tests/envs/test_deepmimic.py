@@ -530,23 +530,40 @@ def test_zero_actions_follow_the_reference_for_a_while():
 
 def test_the_two_action_modes_mean_what_they_say():
     """`absolute`: the same targets wherever in the clip; `residual`: targets that move with the reference."""
+    scale = {"absolute": 1.5, "residual": 0.5}
     for mode, moves in (("absolute", False), ("residual", True)):
         env = make(2, action_mode=mode)
         env.reset(options={"phase": [0.1, 0.6]})
-        env.step(np.zeros((2, 28), np.float32))
-        control = env.simulation.bind("ctrl")
-        assert bool((control[0] != control[1]).any()) == moves
-    scale = {"absolute": 1.5, "residual": 0.5}
-    for mode in scale:
-        env = make(1, action_mode=mode)
-        control = env.simulation.bind("ctrl")
-        env.reset(options={"phase": 0.1})
-        env.step(np.zeros((1, 28), np.float32))
-        middle = control.clone()
+        target = lambda action, env=env: env._targets(env._checked(np.full((2, 28), action, np.float32)))  # noqa: E731
+        middle = target(0.0)
+        assert bool((middle[0] != middle[1]).any()) == moves
         for action, by in ((0.4, 0.4), (-1.0, -1.0), (7.0, 1.0)):  # values beyond 1 are clipped
-            env.reset(options={"phase": 0.1})
-            env.step(np.full((1, 28), action, np.float32))
-            assert (control - middle)[0].tolist() == pytest.approx([by * scale[mode]] * 28, abs=1e-5)
+            assert (target(action) - middle)[0].tolist() == pytest.approx([by * scale[mode]] * 28, abs=1e-5)
+
+
+def test_the_whole_torque_damping_included_is_within_the_published_limit():
+    """At the start of a control step kp (target - q) - kd dq/dt is the torque; its limits are the release's table."""
+    env = make(8, tracking_termination=None, contact_termination=False)
+    env.reset(seed=0)
+    random = np.random.default_rng(0)
+    kp, kd, limit = (np.empty(28) for _ in range(3))
+    published = {"chest": (1000, 100, 200), "neck": (100, 10, 50), "hip": (500, 50, 200), "knee": (500, 50, 150), "ankle": (400, 40, 90),
+                 "shoulder": (400, 40, 100), "elbow": (300, 30, 60)}  # fmt: skip
+    for i in range(28):
+        kp[i], kd[i], limit[i] = next(values for joint, values in published.items() if joint in env.model.actuator(i).name)
+    at_limit = 0
+    for _ in range(20):
+        length, velocity = env._actuator_length.numpy().copy(), env._actuator_velocity.numpy().copy()
+        action = random.uniform(-1, 1, (8, 28)).astype(np.float32)
+        wanted = env._targets(env._checked(action)).double().numpy()
+        env.step(action)
+        control = env.simulation.bind("ctrl").numpy()
+        torque = kp * (control - length) - kd * velocity
+        assert (np.abs(torque) <= limit + 0.05).all()
+        free = np.abs(kp * (wanted - length) - kd * velocity) < limit - 0.05
+        assert np.allclose(control[free], wanted[free], atol=1e-6)
+        at_limit += (~free).sum()
+    assert at_limit > 100
 
 
 def test_the_phase_can_be_shown():
