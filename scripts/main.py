@@ -29,7 +29,7 @@ from mprl.errors import MprlError, unknown_name
 
 # Name of each command, which is its module too, and what it does.
 COMMANDS = {
-    "demo": "train a walking character in about ten minutes, and film it",
+    "demo": "train a character to walk for 8 minutes, measure it, and film it",
     "train": "train an agent in any registered Gymnasium environment",
     "evaluate": "measure a trained agent, and film it",
     "list": "names of environments, agents and motions",

@@ -45,7 +45,7 @@ def watch_contacts(spec: mujoco.MjSpec) -> mujoco.MjSpec:
 
 
 class CpuSimulation:
-    """`mprl.simulation.Simulation` on the CPU.
+    """`mprl.simulation.interface.Simulation` on the CPU.
 
     Args:
         model: compiled from a spec that went through `watch_contacts`, if `contacts` is to be used.
