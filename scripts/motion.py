@@ -14,6 +14,7 @@ if __name__ == "__main__" and not __package__:  # python scripts/motion.py: the 
 
     sys.exit(mprl(["motion", *sys.argv[1:]]))
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,9 +146,9 @@ def render(options: RenderOptions) -> None:
     from mprl.simulation.video import write_video
 
     clip = load(options.file)
-    seconds = options.seconds or clip.duration * (4 if clip.loop == "wrap" else 1)
-    if not seconds > 0 or not options.fps > 0:
-        raise SettingError(f"expected a video longer than 0 s, found --seconds {options.seconds} --fps {options.fps}")
+    seconds = clip.duration * (4 if clip.loop == "wrap" else 1) if options.seconds is None else options.seconds
+    if not (0 < seconds < math.inf and 0 < options.fps < math.inf):
+        raise SettingError(f"expected a video longer than 0 s that ends, found --seconds {seconds:g} --fps {options.fps:g}")
     library = MotionLibrary([clip], HUMANOID)
     with SceneRenderer(HUMANOID.model, options.width, options.height, fps=options.fps) as renderer:
         write_video(options.out, _playback(library, renderer, seconds, options.fps), options.fps)

@@ -69,13 +69,14 @@ def parse(options: type[T], command: str, args: Sequence[str], description: str 
 
 
 def _first_paragraph(box: str) -> str:
-    """The message in a box that tyro drew, as one line."""
-    lines = []
+    """The message in a box that tyro drew, as one line. Where the terminal knows no box characters, it draws with hyphens."""
+    lines: list[str] = []
     for line in _COLOURS.sub("", box).splitlines()[1:]:
         text = line.strip(_FRAME + " ")
-        if not text:  # a rule: help follows
+        if text.strip("-"):
+            lines.append(text)
+        elif lines:  # a rule: help follows
             break
-        lines.append(text)
     text = " ".join(lines)
     for pattern, better in _PLAINER:
         text = re.sub(pattern, better, text)

@@ -56,6 +56,8 @@ class CpuSimulation:
     def __init__(self, model: mujoco.MjModel, num_worlds: int, num_threads: int = 0) -> None:
         if num_worlds < 1:
             raise SettingError(f"num_envs must be at least 1, found {num_worlds}")
+        if num_threads < 0:
+            raise SettingError(f"num_threads must be at least 1, or 0 for all cores, found {num_threads}")
         self.model = model
         self.num_worlds = num_worlds
         self.device = torch.device("cpu")

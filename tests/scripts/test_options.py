@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -127,6 +129,20 @@ def test_defaults_change_nothing(env_id):
 def test_environment_and_agent_are_found_before_their_options_are_known(words, expected):
     at, agent = named(words.split())
     assert (None if at is None else words.split()[at], agent) == expected
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "cp1252"])
+def test_a_mistake_reads_the_same_on_a_terminal_without_box_characters(monkeypatch, encoding):
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding=encoding))
+
+    @dataclasses.dataclass(frozen=True)
+    class Options:
+        worlds: int
+
+    with pytest.raises(SettingError, match=r"^--worlds: expected a whole number, found 'two' \(mprl x --help\)$"):
+        parse(Options, "mprl x", ["--worlds", "two"])
+    with pytest.raises(SettingError, match=r"^missing: --worlds INT"):
+        parse(Options, "mprl x", [])
 
 
 def test_both_spellings_of_an_option_work():

@@ -323,3 +323,8 @@ def test_a_ray_measures_the_distance_to_the_first_thing():
 def test_zero_worlds_are_refused(worlds):
     with pytest.raises(SettingError, match=f"at least 1, found {worlds}"):
         CpuSimulation(balls(), worlds)
+
+
+def test_fewer_than_no_threads_are_refused():
+    with pytest.raises(SettingError, match="num_threads must be at least 1, or 0 for all cores, found -3"):
+        CpuSimulation(balls(), 2, num_threads=-3)
