@@ -154,10 +154,9 @@ class PPO(Agent):
     def _iteration(self) -> dict[str, float]:
         began = time.perf_counter()
         if self.settings.normalize_observations and not self.model.observations.count:
-            # Unseen statistics would make the first update a wild one: watch a while before learning.
+            # Unseen statistics would make the first update a wild one: watch for one iteration, which counts for nothing.
             self._act()
             self.model.observations.update(self._new_observations)
-            self.num_timesteps += self._samples_per_iteration()
         self._set_std()
         rollout, log = self._act()
         acted = time.perf_counter()
