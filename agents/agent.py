@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from mprl.agents import checkpoints
-from mprl.agents.environments import TorchBatch, check_environment
+from mprl.agents.environments import TorchBatch, check_environment, check_seed
 from mprl.agents.statistics import EpisodeStatistics
 from mprl.errors import CheckpointError, DeviceError, SettingError, nearest
 
@@ -54,6 +54,7 @@ class Agent(ABC):
                 f"write {type(self).__name__}(env, hidden=(256, 256)): there are no policy names"
             )
         check_environment(env)
+        check_seed(seed)
         self.batch = None
         chosen = _available(device if device is not None else getattr(env.unwrapped, "device", "cpu"))
         batch = TorchBatch(env, chosen)
@@ -261,7 +262,10 @@ class Agent(ABC):
             what = " ".join(str(error).split())[:160]
             raise CheckpointError(f"{folder}: config.json and weights.safetensors do not fit together: {what}") from None
         if env is not None:
-            agent.set_env(env)
+            try:
+                agent.set_env(env)
+            except CheckpointError as error:
+                raise CheckpointError(f"{folder}: {error}") from None
         return agent
 
     @classmethod

@@ -7,6 +7,7 @@ hides the difference: every step says what was seen last in each world, and whet
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -122,6 +123,12 @@ def check_environment(env: Any) -> None:
     if not isinstance(env, gym.Env | VectorEnv):
         found = f"'{env}'" if isinstance(env, str) else env.__name__ if isinstance(env, type) else type(env).__name__
         raise SettingError(f"expected a Gymnasium environment (of gym.make or gym.make_vec), found {found}")
+
+
+def check_seed(seed: Any) -> None:
+    """Raise a `SettingError` unless this is a seed that torch, NumPy and Gymnasium all take."""
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= int(seed) < 2**63:
+        raise SettingError(f"seed must be a whole number from 0 to 2^63 - 1, found {seed!r}")
 
 
 def _is_number_per_world(value: Any, num_worlds: int) -> bool:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mprl.agents.agent import Agent
-from mprl.agents.environments import TorchBatch, check_environment
+from mprl.agents.environments import TorchBatch, check_environment, check_seed
 from mprl.errors import RenderingError, SettingError
 
 
@@ -33,6 +33,7 @@ def evaluate(agent: Agent, env: Any, episodes: int = 32, seed: int = 0, video: s
     if episodes < 1:
         raise SettingError(f"episodes must be at least 1, found {episodes}")
     check_environment(env)
+    check_seed(seed)
     spaces = (getattr(env, f"single_{what}", None) or getattr(env, what) for what in ("observation_space", "action_space"))
     agent.check_spaces(*spaces)
     identity = {"env_id": agent.env_id, "agent": agent.name, "num_timesteps": agent.num_timesteps, "seed": seed}

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from mprl.errors import SettingError, unknown_name
-from mprl.scripts.options import parse
+from mprl.scripts.options import check_folder, parse
 
 if TYPE_CHECKING:
     from mprl.scripts.benchmarks.environment import Measured
@@ -171,7 +171,7 @@ def _check(options: Options) -> None:
             raise SettingError(f"--{name.replace('_', '-')} must be a positive number, found {value}")
     if not 0 <= getattr(options, "train_seconds", 0) < math.inf:
         raise SettingError(f"--train-seconds must be 0 or more, found {options.train_seconds}")  # type: ignore[attr-defined]
-    if options.json is not None and not options.json.absolute().parent.is_dir():
-        raise SettingError(f"{options.json}: the folder {options.json.parent} does not exist; make it first")
+    if options.json is not None:
+        check_folder(options.json)
     if options.write and not page().is_file():
         raise SettingError(f"{page()}: no such file; --write works in a checkout")

@@ -101,6 +101,11 @@ def make(env_id: str, num_envs: int, device: str | None = None, **settings: Any)
         return gym.make_vec(spec, num_envs=num_envs, **settings)
     except gym.error.Error as error:  # a package that is missing, say
         raise SettingError(f"{spec.id}: {str(error).splitlines()[0]}") from None
+    except TypeError:
+        strange = [name for name in settings if name not in accepted]
+        if not strange or any(parameter.kind == parameter.VAR_KEYWORD for parameter in accepted.values()):
+            raise
+        raise unknown_name("argument", strange[0], accepted, f"of {spec.id}") from None
 
 
 def options(spec: EnvSpec) -> type:

@@ -22,7 +22,7 @@ import tyro
 
 from mprl.errors import CheckpointError, SettingError
 from mprl.scripts import environments
-from mprl.scripts.options import parse
+from mprl.scripts.options import check_folder, parse
 from mprl.scripts.tables import table
 
 # Arguments of a batch that belong to how it was trained, not to what was trained.
@@ -66,6 +66,8 @@ class Options:
 def main(argv: Sequence[str]) -> int:
     """Run `mprl evaluate`."""
     options = parse(Options, "mprl evaluate", argv)
+    if options.json is not None:
+        check_folder(options.json)
     results = evaluate_folder(options.folder, options.episodes, options.seed, options.video)
     if options.json is not None:
         write_json(options.json, results)
@@ -118,8 +120,7 @@ def _check_video(path: Path, env_id: str) -> None:
 
     if path.suffix.lower() not in (".mp4", ".gif"):
         raise SettingError(f"{path}: a video is written as .mp4 or .gif, not '{path.suffix}'")
-    if not path.absolute().parent.is_dir():
-        raise SettingError(f"{path}: the folder {path.parent} does not exist; make it first")
+    check_folder(path)
     spec = environments.find(env_id)
     if not environments.makes_pictures(spec):
         raise SettingError(f"{env_id} makes no pictures: 'rgb_array' is not among its render modes; leave out --video")

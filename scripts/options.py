@@ -9,6 +9,7 @@ import re
 import typing
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from mprl.errors import MprlError, SettingError, unknown_name
@@ -66,6 +67,16 @@ def parse(options: type[T], command: str, args: Sequence[str], description: str 
     if unknown:
         raise _unexpected(unknown[0], names(options), help_command)
     return parsed
+
+
+def check_folder(path: Path) -> None:
+    """Say before the work begins that there is no folder for its result.
+
+    Raises:
+        SettingError: the file's folder does not exist.
+    """
+    if not path.absolute().parent.is_dir():
+        raise SettingError(f"{path}: the folder {path.parent} does not exist; make it first")
 
 
 def _first_paragraph(box: str) -> str:

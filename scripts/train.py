@@ -144,6 +144,8 @@ def _overview(agents: dict[str, Any]) -> str:
 
 
 def _check(options: Any) -> None:
+    from mprl.agents.environments import check_seed
+
     if options.steps is not None and options.minutes is not None:
         raise SettingError("give --steps or --minutes, not both")
     for name in ("steps", "minutes"):
@@ -152,8 +154,7 @@ def _check(options: Any) -> None:
             raise SettingError(f"--{name} must be a positive number, found {value:g}")
     if options.num_envs is not None and options.num_envs < 1:
         raise SettingError(f"expected at least 1 world, found --num-envs {options.num_envs}")
-    if options.seed < 0:
-        raise SettingError(f"--seed must be 0 or more, found {options.seed}")
+    check_seed(options.seed)
     check_device(options.device)
 
 

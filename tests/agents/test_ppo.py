@@ -163,6 +163,12 @@ def test_a_seed_fixes_every_weight():
     assert torch.isfinite(weights(one)).all()
 
 
+@pytest.mark.parametrize("seed", [-1, 2**63, 0.5, None])
+def test_a_seed_that_cannot_be_is_refused(seed):
+    with pytest.raises(SettingError, match="seed must be a whole number from 0 to 2"):
+        PPO(Bandit(CONTINUOUS), **{**FAST, "seed": seed})
+
+
 def test_learning_in_two_goes_is_learning_in_one():
     one, two = (PPO(Bandit(CONTINUOUS), **FAST) for _ in range(2))
     one.learn(1024), two.learn(512).learn(512)

@@ -86,8 +86,15 @@ def test_the_agent_of_another_environment_is_refused(mprl, copy):
     config = json.loads((copy / "config.json").read_text())
     config["env_id"], config["env_kwargs"] = "Pendulum-v1", {}
     (copy / "config.json").write_text(json.dumps(config))
-    assert "(4,)" in (line := mprl("evaluate", copy).mistake) or "[4]" in line
-    assert "[3]" in line or "(3,)" in line
+    line = mprl("evaluate", copy).mistake
+    assert line.startswith(f"{copy}: ") and "(4,)" in line and "(3,)" in line
+
+
+def test_an_argument_that_the_environment_does_not_know_is_named(mprl, copy):
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps({**config, "env_kwargs": {"sutton_barto_rewards": True}}))
+    expected = "no argument named 'sutton_barto_rewards'; did you mean 'sutton_barto_reward'? (of CartPole-v1)"
+    assert mprl("evaluate", copy).mistake == expected
 
 
 def test_the_agent_of_an_unknown_environment_is_refused(mprl, copy):
@@ -105,10 +112,11 @@ def test_an_unknown_agent_in_a_run_folder_is_refused(mprl, copy):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
+        (["--seed", "-1"], "seed must be a whole number from 0 to 2^63 - 1, found -1"),
         (["--episodes", "0"], "expected at least 1 episode, found --episodes 0"),
         (["--video", "x.avi"], "x.avi: a video is written as .mp4 or .gif, not '.avi'"),
         (["--video", "nowhere/x.mp4"], "nowhere/x.mp4: the folder nowhere does not exist; make it first"),
-        (["--json", "nowhere/x.json", "--episodes", "1"], "nowhere/x.json: cannot be written: No such file or directory"),
+        (["--json", "nowhere/x.json", "--episodes", "1"], "nowhere/x.json: the folder nowhere does not exist; make it first"),
     ],
 )
 def test_mistakes_of_evaluation(mprl, trained, words, expected):
