@@ -74,12 +74,6 @@ def hinge_angle(q: Tensor, axis: Tensor) -> Tensor:
     return torch.remainder(twist + torch.pi, 2 * torch.pi) - torch.pi
 
 
-def yaw(q: Tensor) -> Tensor:
-    """Heading: angle of the rotated x axis in the horizontal plane, rad, (...)."""
-    w, x, y, z = q.unbind(-1)
-    return torch.atan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z))
-
-
 def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
     """Spherical interpolation along the shorter arc; t in [0, 1] broadcasts against (...)."""
     return multiply(a, from_rotation_vector(t.unsqueeze(-1) * to_rotation_vector(multiply(conjugate(a), b))))

@@ -30,7 +30,7 @@ from mprl.simulation.cpu import CpuSimulation, watch_contacts
 
 PHYSICS_RATE = 120
 CONTROL_RATE = 30
-# rad beyond the reference at an action of 1: every actuator of the humanoid but the weakest is then at its torque limit
+# rad beyond the reference at an action of 1: every actuator of a humanoid that follows exactly is then at its torque limit
 RESIDUAL_SCALE = 0.5
 # rad around the clips' mean pose at an action of 1
 ABSOLUTE_SCALE = 1.5
@@ -71,6 +71,9 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     | `"residual"` (default) | the reference one control step ahead, with a lead that makes up for the joints' damping (target = q + (kd / kp) dq/dt, so that an action of 0 is a PD controller on the reference's pose and velocity), + 0.5 x action |
     | `"absolute"` | the clips' mean pose + 1.5 x action |
 
+    The whole torque of each actuator, damping included, keeps to its limit: once a control step, targets out of reach are moved to
+    the nearest within it.
+
     ## Observation
     `Box(-inf, inf, (n,))`, float32; n = 108 + 37 x len(`target_frames`) (+ 2 with `phase_observation`), in the heading frame
     (`envs/imitation/observations.py` gives the order): root height, rotation and velocities; ball joints as 6-D rotations, hinge
@@ -98,7 +101,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
 
     ## Info
     Arrays (num_envs,): `reward_<term>` (each in (0, 1], unweighted), `tracking_error` (mean body distance, m),
-    `local_tracking_error` (the same relative to the root), `saturation` (share of actuators at their torque limit), `phase`, `clip`,
+    `local_tracking_error` (the same relative to the root), `saturation` (share of actuators held at their torque limit), `phase`, `clip`,
     `terminated_contact`, `terminated_tracking`, `terminated_diverged`, `truncated_time`, `truncated_clip_end`. Where an episode
     ended under SAME_STEP, `final_obs` (a full array) and the mask `_final_obs`.
 

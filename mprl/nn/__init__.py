@@ -1,1 +1,1 @@
-"""Network blocks shared by agents and perception."""
+"""Network blocks that agents are made of."""

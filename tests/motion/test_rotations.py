@@ -158,14 +158,6 @@ def test_a_hinge_s_angle_is_the_twist_and_ignores_the_swing():
     assert float(rot.hinge_angle(rot.multiply(swing, twist), Z)) == pytest.approx(0.4, abs=1e-12)
 
 
-def test_yaw_is_the_heading_of_the_turned_x_axis():
-    for degrees in (-170, -90, 0, 30, 90, 179):
-        heading = rot.from_rotation_vector(Z * math.radians(degrees))
-        assert math.degrees(rot.yaw(heading)) == pytest.approx(degrees)
-        assert math.degrees(rot.yaw(rot.multiply(heading, rot.from_rotation_vector(0.5 * Y)))) == pytest.approx(degrees)  # leaning
-        assert math.degrees(rot.yaw(rot.multiply(heading, rot.from_rotation_vector(0.5 * X)))) == pytest.approx(degrees)  # tilted
-
-
 def test_continuous_changes_signs_only_and_leaves_no_jump():
     turn = torch.linspace(0, 4 * math.pi, 100, dtype=torch.float64)
     smooth = torch.stack((torch.cos(turn / 2), *(0 * turn, 0 * turn), torch.sin(turn / 2)), dim=-1)
