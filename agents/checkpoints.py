@@ -57,9 +57,10 @@ def write_atomically(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         temporary.chmod(0o644)
         os.replace(temporary, path)
-    except OSError:
+    except OSError as error:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+        error.filename = os.fspath(path)  # not the temporary file's name, which says nothing to anybody
         raise
 
 

@@ -26,7 +26,7 @@ from mprl.scripts.options import check_folder, parse
 from mprl.scripts.tables import table
 
 # Arguments of a batch that belong to how it was trained, not to what was trained.
-_OF_TRAINING = ("num_envs", "vectorization_mode", "output", "device", "autoreset_mode", "render_mode")
+OF_TRAINING = ("num_envs", "vectorization_mode", "output", "device", "autoreset_mode", "render_mode")
 
 # Results in the order of the table: key, what it is, unit, how it is written.
 ROWS = (
@@ -98,7 +98,7 @@ def evaluate_folder(folder: Path, episodes: int = 32, seed: int = 0, video: Path
     if episodes < 1:
         raise SettingError(f"expected at least 1 episode, found --episodes {episodes}")
     config = read_config(folder)
-    settings = {key: value for key, value in config["env_kwargs"].items() if key not in _OF_TRAINING}
+    settings = {key: value for key, value in config["env_kwargs"].items() if key not in OF_TRAINING}
     if video is not None:
         _check_video(video, config["env_id"])
         settings["render_mode"] = "rgb_array"

@@ -20,7 +20,7 @@ import torch
 from mprl.errors import SettingError
 from mprl.scripts.benchmarks import physics
 from mprl.scripts.benchmarks.report import Figure, alternate, medians
-from mprl.scripts.evaluate import _OF_TRAINING
+from mprl.scripts.evaluate import OF_TRAINING
 
 COPIES = 2
 GIB = 2**30
@@ -75,7 +75,7 @@ def _policy(motion: str, folder: Path | None, train_seconds: float, num_envs: in
         config = read_config(folder)
         if config["env_id"] != "mprl/DeepMimic-v0":
             raise SettingError(f"{folder}: expected an agent of mprl/DeepMimic-v0, found one of {config['env_id']}")
-        kept = {key: value for key, value in config["env_kwargs"].items() if key not in (*_OF_TRAINING, "num_threads")}
+        kept = {key: value for key, value in config["env_kwargs"].items() if key not in (*OF_TRAINING, "num_threads")}
         found = kept.pop("motion", motion)
         envs = physics.make(found, num_envs, threads, **kept)
         return envs, load_agent(folder, envs), found if isinstance(found, str) else str(found[0])
@@ -94,7 +94,7 @@ def _batch(envs: Any, window: physics.Window, motion: str, threads: int, seconds
     """The batch, the bare physics and the copies in processes, in turn."""
     bare = physics.BarePhysics(envs.model, envs.num_envs, threads)
     # its own processes, not forked ones: a fork of a process that uses OpenMP may hang
-    copies = gym.vector.AsyncVectorEnv([functools.partial(_single_copy, motion)] * COPIES, context="spawn")
+    copies = gym.vector.AsyncVectorEnv([functools.partial(single_copy, motion)] * COPIES, context="spawn")
     try:
         copies.reset(seed=0)
         actions = window.actions[:, [world % envs.num_envs for world in range(COPIES)]].numpy()
@@ -148,7 +148,7 @@ def _single(envs: Any, window: physics.Window, motion: str, seconds: float) -> F
     )  # fmt: skip
 
 
-def _single_copy(motion: str) -> gym.Env[Any, Any]:
+def single_copy(motion: str) -> gym.Env[Any, Any]:
     """One world, in a process of its own."""
     import mprl  # noqa: F401  registers it there
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from mprl.scripts.benchmarks import physics
-from mprl.scripts.benchmarks.environment import COPIES, Measured, _single_copy
+from mprl.scripts.benchmarks.environment import COPIES, Measured, single_copy
 from mprl.scripts.benchmarks.report import Figure, alternate, medians
 
 _WINDOW = 12
@@ -140,7 +140,7 @@ def measure(motion: str, num_envs: int | None, threads: int, seconds: float, rou
     learner = Learner(motion, num_envs, threads, round_seconds)
     s = learner.agent.settings
     limit = Limit(learner, threads)
-    processes = SubprocVecEnv([functools.partial(_single_copy, motion)] * COPIES, start_method="spawn")
+    processes = SubprocVecEnv([functools.partial(single_copy, motion)] * COPIES, start_method="spawn")
     ways: dict[str, Callable[[], float]] = {"ours": learner.round, "limit": limit.round, "peer": Sb3(processes, s, peer_steps).round}
     to_sb3 = getattr(importlib.import_module("mprl.envs"), "to_sb3", None)
     others = []
