@@ -71,8 +71,8 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     | `"residual"` (default) | the reference one control step ahead, with a lead that makes up for the joints' damping (target = q + (kd / kp) dq/dt, so that an action of 0 is a PD controller on the reference's pose and velocity), + 0.5 x action |
     | `"absolute"` | the clips' mean pose + 1.5 x action |
 
-    The whole torque of each actuator, damping included, keeps to its limit: once a control step, targets out of reach are moved to
-    the nearest within it.
+    Once a control step each target is moved to where the whole torque of its actuator, kp (target - q) - kd dq/dt, is within the
+    limit of the release's table, on each axis of a ball joint.
 
     ## Observation
     `Box(-inf, inf, (n,))`, float32; n = 108 + 37 x len(`target_frames`) (+ 2 with `phase_observation`), in the heading frame
