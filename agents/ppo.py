@@ -128,7 +128,6 @@ class Rollout:
     truncated: Tensor
     valid: Tensor
     next_value: Tensor
-    last_features: Tensor  # (W, n)
 
 
 class PPO(Agent):
@@ -201,7 +200,7 @@ class PPO(Agent):
         if self.settings.normalize_observations:
             self._new_observations = observations[:-1].flatten(0, 1)
         stacked = {key: torch.stack(values) for key, values in rollout.items()}
-        return Rollout(features=features[:-1], next_value=next_value, last_features=features[-1], **stacked), self.statistics.take()
+        return Rollout(features=features[:-1], next_value=next_value, **stacked), self.statistics.take()
 
     def _improve(self, rollout: Rollout) -> dict[str, float]:
         s, model = self.settings, self.model

@@ -123,7 +123,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         num_threads: of the simulation; 0 for all cores. Results do not depend on it.
         render_mode: "rgb_array": `render()` gives frames (height, width, 3) uint8 of the first `render_worlds` worlds, the
             reference as a translucent figure.
-        render_worlds: how many worlds `render()` shows.
+        render_worlds: how many worlds `render()` shows; by default all of up to 9, else one.
         width, height: of a frame, pixels.
         max_episode_steps: control steps until truncation, instead of `time_limit`.
 
@@ -154,21 +154,25 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         device: str | torch.device = "cpu",
         num_threads: int = 0,
         render_mode: str | None = None,
-        render_worlds: int = 1,
+        render_worlds: int | None = None,
         width: int = 640,
         height: int = 480,
         max_episode_steps: int | None = None,
     ) -> None:
+        settings = {key: value for key, value in dict(locals()).items() if key not in ("self", "__class__")}
         if reward not in REWARDS:
-            raise unknown_name("reward", reward, REWARDS, f"known: {', '.join(REWARDS)}")
+            raise unknown_name("reward", str(reward), REWARDS, f"known: {', '.join(REWARDS)}")
         if action_mode not in ("residual", "absolute"):
-            raise unknown_name("action mode", action_mode, ("residual", "absolute"), "known: residual, absolute")
+            raise unknown_name("action mode", str(action_mode), ("residual", "absolute"), "known: residual, absolute")
         if output not in ("numpy", "torch"):
-            raise unknown_name("output", output, ("numpy", "torch"), "known: numpy, torch")
+            raise unknown_name("output", str(output), ("numpy", "torch"), "known: numpy, torch")
         if render_mode not in (None, "rgb_array"):
             raise unknown_name("render mode", str(render_mode), ("rgb_array",), "known: rgb_array")
-        if not target_frames or min(target_frames) < 1:
-            raise SettingError(f"target_frames must be whole numbers of at least 1, found {tuple(target_frames)}")
+        frames = target_frames if isinstance(target_frames, list | tuple) else ()
+        if not frames or not all(isinstance(frame, int) and frame >= 1 for frame in frames):
+            raise SettingError(f"target_frames must be whole numbers of at least 1, found {target_frames}")
+        if width < 1 or height < 1 or (render_worlds is not None and render_worlds < 1):
+            raise SettingError(f"width, height and render_worlds must be at least 1, found {width}, {height} and {render_worlds}")
         if not (0 < time_limit < math.inf) or (max_episode_steps is not None and max_episode_steps < 1):
             limit = f"time_limit={time_limit}" if max_episode_steps is None else f"max_episode_steps={max_episode_steps}"
             raise SettingError(f"an episode must last longer than 0 s and end some time, found {limit}")
@@ -176,11 +180,16 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             raise SettingError(f"tracking_termination must be a distance above 0 m, or None, found {tracking_termination}")
         self.device = _available(device)
         self.character = HUMANOID
-        self._settings = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
+        self._settings = settings
+        if isinstance(contact_bodies, str):
+            contact_bodies = (contact_bodies,)
         for body in contact_bodies:
             if body not in self.character.body_names:
                 raise unknown_name("body", body, self.character.body_names, "bodies of the humanoid")
         sources: list[Any] = list(motion) if isinstance(motion, list | tuple) else [motion]
+        for source in sources:
+            if not isinstance(source, str | Path | MotionClip):
+                raise SettingError(f"motion must be a name, a file, a MotionClip or a list of these, found {source!r}")
         clips = [source if isinstance(source, MotionClip) else load(source) for source in sources]
         self.library = MotionLibrary(clips, self.character, self.device)
 
@@ -194,11 +203,11 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self.tracking_termination = tracking_termination
         self.reference_sync = reference_sync
         self.phase_observation = phase_observation
-        self.max_episode_steps = max_episode_steps or round(time_limit * CONTROL_RATE)
+        self.max_episode_steps = max_episode_steps or max(1, round(time_limit * CONTROL_RATE))
         default = AutoresetMode.SAME_STEP if output == "torch" else AutoresetMode.NEXT_STEP
         self.set_autoreset_mode(default if autoreset_mode is None else autoreset_mode)
         self._render_size = (width, height)
-        self._render_worlds = min(render_worlds, num_envs)
+        self._render_worlds = min(render_worlds or (num_envs if num_envs <= 9 else 1), num_envs)
         self._renderers: list[Any] = []
 
         spec = watch_contacts(self.character.spec())
@@ -676,6 +685,7 @@ def _available(device: str | torch.device) -> torch.device:
 def _autoreset(mode: AutoresetMode | str) -> AutoresetMode:
     if isinstance(mode, AutoresetMode):
         return mode
+    mode = str(mode)
     known = {m.name.lower(): m for m in AutoresetMode} | {m.value.lower(): m for m in AutoresetMode}
     if mode.lower() not in known:
         raise unknown_name("autoreset mode", mode, [m.name for m in AutoresetMode], "known: NEXT_STEP, SAME_STEP, DISABLED")
