@@ -109,17 +109,19 @@ class Agent(ABC):
     @classmethod
     def presets(cls, env_id: str) -> dict[str, Any]:
         """Tuned settings for an environment id, {} where there are none (`agents/presets/<agent>.toml`)."""
-        path = PRESETS / f"{cls.name}.toml"
-        known = tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         names = {field.name for field in dataclasses.fields(cls.Settings)}
-        return {key: value for key, value in known.get(env_id, {}).items() if key in names}
+        return {key: value for key, value in cls._preset(env_id).items() if key in names}
 
     @classmethod
     def training_preset(cls, env_id: str) -> dict[str, Any]:
         """Tuned `num_envs` and `steps` for an environment id, {} where there are none."""
+        return {key: value for key, value in cls._preset(env_id).items() if key in ("num_envs", "steps")}
+
+    @classmethod
+    def _preset(cls, env_id: str) -> dict[str, Any]:
         path = PRESETS / f"{cls.name}.toml"
         known = tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        return {key: value for key, value in known.get(env_id, {}).items() if key in ("num_envs", "steps")}
+        return known.get(env_id, {})
 
     def set_env(self, env: Any) -> None:
         """Learn in this environment from now on; its spaces must be those the agent was made for."""

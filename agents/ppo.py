@@ -127,7 +127,9 @@ class Rollout:
     terminated: Tensor
     truncated: Tensor
     valid: Tensor
+    value: Tensor
     next_value: Tensor
+    observations: Tensor  # (T, W, n), as they came
 
 
 class PPO(Agent):
@@ -154,8 +156,8 @@ class PPO(Agent):
         began = time.perf_counter()
         if self.settings.normalize_observations and not self.model.observations.count:
             # Unseen statistics would make the first update a wild one: watch for one iteration, which counts for nothing.
-            self._act()
-            self.model.observations.update(self._new_observations)
+            watched, _ = self._act()
+            self.model.observations.update(watched.observations.flatten(0, 1))
         self._set_std()
         rollout, log = self._act()
         acted = time.perf_counter()
@@ -196,18 +198,16 @@ class PPO(Agent):
         next_value = value[1:].clone()
         for t, which, observation in unseen:
             next_value[t, which] = model.value(model.features(observation))
-        self._value = value[:-1]
-        if self.settings.normalize_observations:
-            self._new_observations = observations[:-1].flatten(0, 1)
         stacked = {key: torch.stack(values) for key, values in rollout.items()}
-        return Rollout(features=features[:-1], next_value=next_value, **stacked), self.statistics.take()
+        seen = Rollout(features=features[:-1], value=value[:-1], next_value=next_value, observations=observations[:-1], **stacked)
+        return seen, self.statistics.take()
 
     def _improve(self, rollout: Rollout) -> dict[str, float]:
         s, model = self.settings, self.model
         advantage = generalized_advantage(
-            rollout.reward, self._value, rollout.next_value, rollout.terminated, rollout.truncated, s.gamma, s.gae_lambda
+            rollout.reward, rollout.value, rollout.next_value, rollout.terminated, rollout.truncated, s.gamma, s.gae_lambda
         )
-        returns = (advantage + self._value)[rollout.valid]
+        returns = (advantage + rollout.value)[rollout.valid]
         model.returns.update(returns)
         advantage = advantage[rollout.valid]
         advantage = (advantage - advantage.mean()) / (advantage.std(correction=0) + 1e-8)
@@ -242,10 +242,10 @@ class PPO(Agent):
             if s.target_kl is not None:
                 self._follow_kl(float(kl), s.target_kl)
         if s.normalize_observations:
-            model.observations.update(self._new_observations)
+            model.observations.update(rollout.observations.flatten(0, 1))
         names = ("policy_loss", "value_loss", "kl", "clip_fraction", "gradient_norm")
         log = dict(zip(names, (sums / count).tolist(), strict=True))
-        explained = 1 - (returns - self._value[rollout.valid]).var(correction=0) / (returns.var(correction=0) + 1e-8)
+        explained = 1 - (returns - rollout.value[rollout.valid]).var(correction=0) / (returns.var(correction=0) + 1e-8)
         log |= {
             "explained_variance": float(explained),
             "learning_rate": self.optimizer.param_groups[0]["lr"],
