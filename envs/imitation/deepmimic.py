@@ -20,9 +20,11 @@ from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
 from mprl.envs.imitation import metrics, observations, terminations
+from mprl.envs.imitation.film import Film
 from mprl.envs.imitation.metrics import Policy
 from mprl.envs.imitation.observations import Targets
 from mprl.envs.imitation.rewards import REWARDS, Motion, joint_weights
+from mprl.envs.imitation.single import SingleWorld
 from mprl.errors import ActionError, DeviceError, SettingError, unknown_name
 from mprl.motion import HUMANOID, MotionClip, MotionLibrary, Reference, load
 from mprl.motion import rotations as rot
@@ -440,7 +442,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             changes = {"num_envs": episodes, "output": "torch", "autoreset_mode": AutoresetMode.DISABLED, "reference_sync": sync}
             changes |= {"contact_termination": True, "tracking_termination": None, "motion": self.library.clips, "render_mode": None}
             envs = type(self)(**{**self._settings, **changes})
-            frames = _Film(envs, video, *self._render_size) if sync and video is not None else None
+            frames = Film(envs, video, *self._render_size) if sync and video is not None else None
             recording = metrics.record(envs, policy, seed, watch=frames)
             summary = metrics.summarise(recording, CONTROL_RATE)
             if sync:
@@ -594,79 +596,15 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         return value.numpy() if self.output == "numpy" else value
 
 
-class _Film:
-    """Frames of the first world, as they come: the poses are kept and drawn at the end, so that nothing waits for the camera."""
-
-    def __init__(self, envs: DeepMimicVectorEnv, path: str | Path, width: int, height: int) -> None:
-        self._envs, self._path, self._size = envs, path, (width, height)
-        self._poses: list[tuple[np.ndarray, np.ndarray]] = []
-        self._over = False
-
-    def __call__(self) -> None:
-        if not self._over:
-            self._poses.append((self._envs._qpos[0].numpy().copy(), self._envs.reference_qpos()[0].double().numpy()))
-        self._over = bool(self._envs._pending[0])
-
-    def write(self) -> None:
-        from mprl.simulation.rendering import SceneRenderer
-        from mprl.simulation.video import caption, write_video
-
-        name = self._envs.library.clips[0].name
-        with SceneRenderer(self._envs.model, *self._size, ghost=True, fps=CONTROL_RATE) as scene:
-            frames = (
-                caption(scene.render(pose, ghost), f"{name} · {step / CONTROL_RATE:.1f} s · reference translucent")
-                for step, (pose, ghost) in enumerate(self._poses)
-            )
-            write_video(self._path, frames, CONTROL_RATE)
-
-
-class DeepMimicEnv(gym.Env[np.ndarray, np.ndarray]):
+class DeepMimicEnv(SingleWorld):
     """One humanoid that imitates a motion: `DeepMimicVectorEnv` with one world and Gymnasium's single-environment interface.
 
     Action, observation, reward, start and end of an episode, info and arguments: see `DeepMimicVectorEnv`, less `num_envs`,
     `output` and `autoreset_mode`.
     """
 
+    Batch = DeepMimicVectorEnv
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": CONTROL_RATE}  # noqa: RUF012
-
-    def __init__(self, render_mode: str | None = None, **settings: Any) -> None:
-        settings.setdefault("num_threads", 1)
-        self.batch = DeepMimicVectorEnv(1, output="numpy", autoreset_mode=AutoresetMode.DISABLED, render_mode=render_mode, **settings)
-        self.render_mode = render_mode
-        self.observation_space = self.batch.single_observation_space
-        self.action_space = self.batch.single_action_space
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
-        super().reset(seed=seed)
-        observation, info = self.batch.reset(seed=seed, options=options)
-        return observation[0], {key: value[0].item() for key, value in info.items()}
-
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        action = np.asarray(action, dtype=np.float32)
-        if action.shape != self.action_space.shape:
-            raise ActionError(f"expected an action of shape {self.action_space.shape}, found {action.shape}")
-        observation, reward, terminated, truncated, info = self.batch.step(action[None])
-        info = {key: value[0].item() for key, value in info.items()}
-        return observation[0], float(reward[0]), bool(terminated[0]), bool(truncated[0]), info
-
-    def render(self) -> np.ndarray | None:
-        frames = self.batch.render()
-        return None if frames is None else frames[0]
-
-    def close(self) -> None:
-        self.batch.close()
-
-    def get_state(self) -> dict[str, Tensor]:
-        """Everything that the future depends on."""
-        return self.batch.get_state()
-
-    def set_state(self, state: dict[str, Tensor]) -> np.ndarray:
-        """Continue from what `get_state` returned; returns the observation."""
-        return self.batch.set_state(state)[0]
-
-    def evaluate(self, policy: Policy, episodes: int = 32, seed: int = 0, video: str | Path | None = None) -> dict[str, Any]:
-        """See `DeepMimicVectorEnv.evaluate`."""
-        return self.batch.evaluate(policy, episodes, seed, video)
 
 
 def _available(device: str | torch.device) -> torch.device:
