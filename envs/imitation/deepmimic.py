@@ -83,8 +83,8 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     character's and its joints. `phase_observation` adds (sin, cos) of the clip's phase.
 
     ## Reward
-    In [0, 1], 1 for perfect imitation. `reward="release"` (default) is that of the authors' code, `"paper"` the printed one
-    (`envs/imitation/rewards.py`). A step that ends in failure earns 0. With `reference_sync` (default, as in the release) the
+    In [0, 1], 1 for perfect imitation. `reward="release"` (default) is that of the authors' code, `"paper"` the printed one,
+    `"mimickit"` that of their later framework (`envs/imitation/rewards.py`). A step that ends in failure earns 0. With `reference_sync` (default, as in the release) the
     reference's horizontal root position is set to the character's at the start of each new cycle.
 
     ## Start of an episode
@@ -110,7 +110,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     Args:
         num_envs: number of worlds.
         motion: name of a shipped clip (`mprl list motions`), a motion file, a `MotionClip`, or a list of these: a library.
-        reward: "release" or "paper".
+        reward: "release", "paper" or "mimickit".
         action_mode: "residual" or "absolute".
         target_frames: how many control steps ahead the reference is shown.
         phase_observation: show the phase.
@@ -261,6 +261,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         as_index = lambda values: torch.as_tensor(values, dtype=torch.long, device=self.device)  # noqa: E731
         self._balls, self._hinges = as_index(character.ball_qpos.flatten()), as_index(character.hinge_qpos)
         self._end_effectors = as_index([index[name] for name in (*character.hands, *character.feet)])
+        self._head = index[character.head]
         self._key_bodies = as_index([index[name] for name in (*character.hands, *character.feet, character.head)])
         self._fall_bodies = [index[name] + 1 for name in character.body_names if name not in contact_bodies]
         self._com_columns = slice(int(model.sensor("com").adr[0]), int(model.sensor("com").adr[0]) + 3)
@@ -512,7 +513,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     ) -> Motion:
         end_effectors = bodies.index_select(1, self._end_effectors)
         local = observations.local_end_effectors(root, observations.heading_of(rotations[:, 0]), end_effectors)
-        return Motion(root, rotations, hinges, velocity, end_effectors, local, com, com_velocity)
+        return Motion(root, rotations, hinges, velocity, end_effectors, local, bodies[:, self._head], com, com_velocity)
 
     def _synchronised(self, reference: Reference, times: Tensor) -> Reference:
         if self.reference_sync:

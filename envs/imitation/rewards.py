@@ -1,7 +1,7 @@
 """How well a character imitates: error measures, and the published rewards made of them.
 
-Each reward is a weighted sum of terms w exp(-k error). The errors are pure functions over a batch of worlds; `RELEASE` and `PAPER`
-say in one place which terms a reward has.
+Each reward is a weighted sum of terms w exp(-k error). The errors are pure functions over a batch of worlds; `RELEASE`, `PAPER` and
+`MIMICKIT` say in one place which terms a reward has.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from mprl.motion import rotations as rot
+
 
 class Motion(NamedTuple):
     """What rewards compare, of the simulated character or of the reference; W worlds, world frame.
@@ -22,7 +24,7 @@ class Motion(NamedTuple):
         hinges: (W, hinges) rad.
         velocity: generalised velocity in MuJoCo's conventions, (W, nv).
         end_effectors: hands and feet, (W, E, 3) m, world. local_end_effectors: relative to the root in the character's own
-            heading frame, but with their height above the ground, (W, E, 3) m.
+            heading frame, but with their height above the ground, (W, E, 3) m. head: (W, 3) m, world.
         com, com_velocity: of the centre of mass, (W, 3) m and m/s.
     """
 
@@ -32,6 +34,7 @@ class Motion(NamedTuple):
     velocity: Tensor
     end_effectors: Tensor
     local_end_effectors: Tensor
+    head: Tensor
     com: Tensor
     com_velocity: Tensor
 
@@ -42,6 +45,7 @@ class JointWeights(NamedTuple):
     rotations: Tensor  # (1 + balls,), the root first
     hinges: Tensor  # (hinges,)
     velocity: Tensor  # (nv,); zero for the root's linear velocity
+    heaviest: Tensor  # (), the greatest weight of a joint, the root not counted
 
 
 def joint_weights(
@@ -54,6 +58,7 @@ def joint_weights(
         torch.tensor([share[name] for name in (root, *balls)]),
         torch.tensor([share[name] for name in hinges]),
         torch.tensor([0.0] * 3 + [share[root]] * 3 + [share[name] for name in dofs]),
+        torch.tensor(max(share[name] for name in (*balls, *hinges))),
     )
 
 
@@ -116,6 +121,36 @@ def plain_velocity_error(character: Motion, reference: Motion, weights: JointWei
     return square_length(character.velocity[:, 3:] - reference.velocity[:, 3:])
 
 
+def joint_pose_error(character: Motion, reference: Motion, weights: JointWeights, angles: Tensor) -> Tensor:
+    """Sum over joints, the root left out, of weight x squared angle, (W,) rad². The heaviest joint weighs 1."""
+    hinge = (character.hinges - reference.hinges).square() @ weights.hinges
+    return (angles[:, 1:].square() @ weights.rotations[1:] + hinge) / weights.heaviest
+
+
+def joint_velocity_error(character: Motion, reference: Motion, weights: JointWeights, angles: Tensor) -> Tensor:
+    """The same of the joints' angular velocities, (W,) rad²/s²."""
+    return (character.velocity[:, 6:] - reference.velocity[:, 6:]).square() @ weights.velocity[6:] / weights.heaviest
+
+
+def root_pose_error(character: Motion, reference: Motion, weights: JointWeights, angles: Tensor) -> Tensor:
+    """‖Δp‖² + .1 θ² of the root, (W,)."""
+    return square_length(character.root_position - reference.root_position) + 0.1 * angles[:, 0].square()
+
+
+def root_velocity_error(character: Motion, reference: Motion, weights: JointWeights, angles: Tensor) -> Tensor:
+    """‖Δv‖² + .1 ‖Δω‖² of the root, both in the world, (W,)."""
+    linear = square_length(character.velocity[:, :3] - reference.velocity[:, :3])
+    mine, its = (rot.rotate(motion.rotations[:, 0], motion.velocity[:, 3:6]) for motion in (character, reference))
+    return linear + 0.1 * square_length(mine - its)
+
+
+def key_body_error(character: Motion, reference: Motion, weights: JointWeights, angles: Tensor) -> Tensor:
+    """Sum over hands, feet and head of squared distance, each relative to its own root along the world's axes, (W,) m²."""
+    shift = character.root_position - reference.root_position
+    limbs = character.end_effectors - reference.end_effectors - shift.unsqueeze(1)
+    return square_length(limbs.flatten(1)) + square_length(character.head - reference.head - shift)
+
+
 class Term(NamedTuple):
     """One term, weight x exp(-scale x error)."""
 
@@ -165,4 +200,17 @@ PAPER = ImitationReward(
     },
 )
 
-REWARDS = {reward.name: reward for reward in (RELEASE, PAPER)}
+# The authors' later framework (Peng 2025, MimicKit, `compute_reward` of its DeepMimic environment, which tracks the root in the
+# world). Its pose and velocity errors leave the root out, and its joint weights are the release's, of which the greatest is made 1.
+MIMICKIT = ImitationReward(
+    "mimickit",
+    {
+        "pose": Term(0.5, 0.25, joint_pose_error),
+        "velocity": Term(0.1, 0.01, joint_velocity_error),
+        "root_pose": Term(0.15, 5.0, root_pose_error),
+        "root_velocity": Term(0.1, 1.0, root_velocity_error),
+        "key_bodies": Term(0.15, 10.0, key_body_error),
+    },
+)
+
+REWARDS = {reward.name: reward for reward in (RELEASE, PAPER, MIMICKIT)}

@@ -422,7 +422,7 @@ def test_bodies_that_may_touch_the_ground_do_not_end_an_episode():
 # ----------------------------------------------------------------------------------------------------------------------- rewards
 
 
-@pytest.mark.parametrize("reward", ["release", "paper"])
+@pytest.mark.parametrize("reward", REWARDS)
 @pytest.mark.parametrize("motion", ["walk", "jump"])
 def test_perfect_imitation_earns_one(reward, motion):
     env = make(3, motion, reward=reward, contact_termination=False)

@@ -1,6 +1,7 @@
 """The rewards, term by term, with values worked out by hand.
 
-Formulas, weights and scales of `release`: the authors' code (SceneImitate.cpp); of `paper`: Peng et al. 2018, equations 5 to 9.
+Formulas, weights and scales of `release`: the authors' code (SceneImitate.cpp); of `paper`: Peng et al. 2018, equations 5 to 9;
+of `mimickit`: the authors' later framework.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mprl.envs.imitation import observations, terminations
-from mprl.envs.imitation.rewards import PAPER, RELEASE, REWARDS, ImitationReward, JointWeights, Motion, joint_weights
+from mprl.envs.imitation.rewards import MIMICKIT, PAPER, RELEASE, REWARDS, ImitationReward, JointWeights, Motion, joint_weights
 from mprl.motion import HUMANOID
 from mprl.motion import rotations as rot
 
@@ -34,8 +35,8 @@ def motion(**changes: Tensor) -> Motion:
 
     values = dict(
         root_position=numbers(2, 3), rotations=torch.nn.functional.normalize(numbers(2, 9, 4), dim=-1), hinges=numbers(2, 4),
-        velocity=numbers(2, 34), end_effectors=numbers(2, 4, 3), local_end_effectors=numbers(2, 4, 3), com=numbers(2, 3),
-        com_velocity=numbers(2, 3),
+        velocity=numbers(2, 34), end_effectors=numbers(2, 4, 3), local_end_effectors=numbers(2, 4, 3), head=numbers(2, 3),
+        com=numbers(2, 3), com_velocity=numbers(2, 3),
     )  # fmt: skip
     return Motion(**values)._replace(**changes)
 
@@ -68,7 +69,7 @@ def only(reward: ImitationReward, **expected: float) -> dict[str, object]:
     return {name: pytest.approx(expected.get(name, 1.0), abs=1e-7) for name in reward.terms}
 
 
-# -------------------------------------------------------------------------------------------------------------------- both rewards
+# --------------------------------------------------------------------------------------------------------------------- all rewards
 
 
 @pytest.mark.parametrize("name", REWARDS)
@@ -88,6 +89,9 @@ def test_the_published_weights_and_scales():
         "pose": (0.5, 2), "velocity": (0.05, 0.1), "end_effector": (0.15, 10), "root": (0.2, 5), "com": (0.1, 10),
     }  # fmt: skip
     assert as_numbers["paper"] == {"pose": (0.65, 2), "velocity": (0.1, 0.1), "end_effector": (0.15, 40), "com": (0.1, 10)}
+    assert as_numbers["mimickit"] == {
+        "pose": (0.5, 0.25), "velocity": (0.1, 0.01), "root_pose": (0.15, 5), "root_velocity": (0.1, 1), "key_bodies": (0.15, 10),
+    }  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------------------------------------------- release
@@ -184,6 +188,61 @@ def test_paper_end_effectors_and_centre_of_mass_are_in_the_world():
     assert terms(PAPER, moved("end_effectors", (2, 1), 0.1)) == only(PAPER, end_effector=math.exp(-40 * 0.01))
     assert terms(PAPER, moved("com", (0,), 0.1)) == only(PAPER, com=math.exp(-10 * 0.01))
     assert terms(PAPER, moved("com_velocity", (0,), 3.0)) == only(PAPER)
+
+
+# ------------------------------------------------------------------------------------------------------------------------ mimickit
+
+
+# twice the release's weights: its humanoid's joint_err_w is 1 for chest and hips, .6 for neck, shoulders and knees, .4 for the rest
+@pytest.mark.parametrize(("joint", "expected"), [
+    ("chest", 0.97775124),  # exp(-.25 x 1 x .3²) = exp(-.0225)
+    ("right_shoulder", 0.98659072),  # exp(-.25 x .6 x .09) = exp(-.0135)
+    ("left_ankle", 0.99104038),  # exp(-.25 x .4 x .09) = exp(-.009)
+])  # fmt: skip
+def test_mimickit_pose_weighs_the_joints_without_dividing_by_their_sum(joint, expected):
+    assert terms(MIMICKIT, turned(1 + BALLS.index(joint), 0.3)) == only(MIMICKIT, pose=expected)
+
+
+def test_mimickit_pose_of_a_hinge():
+    # an elbow .5 rad off: exp(-.25 x .4 x .25) = exp(-.025)
+    assert terms(MIMICKIT, moved("hinges", (HINGES.index("right_elbow"),), 0.5)) == only(MIMICKIT, pose=0.97530991)
+
+
+def test_mimickit_joint_velocity():
+    # a hip 3 rad/s off about one axis: exp(-.01 x 1 x 9) = exp(-.09); a knee: exp(-.01 x .6 x 9) = exp(-.054)
+    assert terms(MIMICKIT, moved("velocity", (6 + DOFS.index("right_hip"),), 3.0)) == only(MIMICKIT, velocity=0.91393119)
+    assert terms(MIMICKIT, moved("velocity", (6 + DOFS.index("left_knee"),), 3.0)) == only(MIMICKIT, velocity=0.94743211)
+
+
+def test_mimickit_a_turned_root_costs_only_in_the_root_s_terms():
+    # both roots turn at 2 rad/s about their own z axis, the character lies on its side: exp(-5 x .1 x (pi/2)²) = exp(-1.23370055);
+    # in the world the spins are then 2 rad/s about z and 2 rad/s about -y, which differ by 8 rad²/s²: exp(-.1 x 8)
+    rotations, spin = motion().rotations.clone(), motion().velocity.clone()
+    rotations[:, 0], spin[:, 3:6] = torch.tensor([1.0, 0, 0, 0]), torch.tensor([0, 0, 2.0])
+    upright = motion(rotations=rotations, velocity=spin)
+    lying = rotations.clone()
+    lying[:, 0] = torch.tensor([math.sqrt(0.5), math.sqrt(0.5), 0, 0])
+    _, values = MIMICKIT(upright._replace(rotations=lying), upright, weights())
+    assert dict(zip(MIMICKIT.terms, values[:, 0].tolist(), strict=True)) == only(MIMICKIT, root_pose=0.29121293, root_velocity=0.44932896)
+
+
+def test_mimickit_root_velocity():
+    # half a metre a second too fast: exp(-1 x .25)
+    assert terms(MIMICKIT, moved("velocity", (1,), 0.5)) == only(MIMICKIT, root_velocity=0.77880078)
+
+
+def test_mimickit_key_bodies_are_relative_to_the_root():
+    # a hand .1 m and the head .2 m off: exp(-10 x (.01 + .04)) = exp(-.5)
+    hand = moved("end_effectors", (0, 1), 0.1)
+    assert terms(MIMICKIT, hand._replace(head=moved("head", (2,), 0.2).head)) == only(MIMICKIT, key_bodies=0.60653066)
+    # the root alone .1 m off: exp(-5 x .01); all five are then .1 m off relative to it: exp(-10 x 5 x .01) = exp(-.5)
+    expected = only(MIMICKIT, root_pose=0.95122942, key_bodies=0.60653066)
+    assert terms(MIMICKIT, moved("root_position", (0,), 0.1)) == expected
+    # carried along whole, nothing is off but the root
+    carried = moved("root_position", (0,), 0.1)
+    hands_and_feet = moved("end_effectors", (slice(None), 0), 0.1).end_effectors
+    carried = carried._replace(end_effectors=hands_and_feet, head=moved("head", (0,), 0.1).head)
+    assert terms(MIMICKIT, carried) == only(MIMICKIT, root_pose=0.95122942)
 
 
 # ------------------------------------------------------------------------------------------------ end effectors in the heading frame
