@@ -83,12 +83,18 @@ class ImitationOptions(Options):
 
     motions: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FILE|DIR ...", help_behavior_hint="")] = field(default=())
     """motion files, folders of them, or shipped motions; by default humanoid3d_walk.txt in $MPRL_MOCAP, or the shipped walk"""
+    runs: Annotated[tuple[Path, ...], tyro.conf.arg(name="from", metavar="DIR ...", help_behavior_hint="")] = field(default=())
+    """run folders of `mprl train`, taken up as they are: nothing is trained unless --motions is given too"""
     seeds: Annotated[int, tyro.conf.arg(metavar="N")] = 3
     """runs of each motion"""
-    minutes: Annotated[float, tyro.conf.arg(metavar="M")] = 15.0
-    """of training in each run"""
+    samples: Annotated[float | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
+    """of training in each run, 25e6 say"""
+    minutes: Annotated[float | None, tyro.conf.arg(metavar="M", help_behavior_hint="")] = None
+    """of training in each run, instead of --samples; by default 15"""
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs/benchmark")
     """where the runs are; those that are finished there are read back"""
+    video: Annotated[tyro.conf.UseCounterAction[int], tyro.conf.arg(help_behavior_hint="")] = 0
+    """film an episode of each run into its folder"""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -115,7 +121,7 @@ def main(argv: Sequence[str]) -> int:
     # an environment's tensors are small: a step of 1024 worlds took 45.0 ms with one torch thread, 46.4 with two
     torch.set_num_threads(1 if argv[0] == "env" else options.threads)
     measured = measure(options)
-    report = Report(argv[0], measured.figures, measured.settings, command_line(argv))
+    report = Report(argv[0], measured.figures, measured.settings, command_line(argv), measured.overview)
     written = []
     if options.json is not None:
         report.write_json(options.json)
@@ -147,10 +153,14 @@ def ppo(options: PpoOptions) -> Measured:
 
 def imitation(options: ImitationOptions) -> Measured:
     """Figures of imitation."""
-    from mprl.scripts.benchmarks.imitation import expand, measure
+    from mprl.scripts.benchmarks.imitation import Plan, expand, measure
 
-    motions = expand(options.motions or (Path(default_motion()),))
-    return measure(motions, options.seeds, options.minutes, options.threads, options.out)
+    o = options
+    motions = expand(o.motions or (() if o.runs else (Path(default_motion()),)))
+    minutes = 15.0 if o.samples is None and o.minutes is None else o.minutes
+    plan = Plan(o.seeds, o.samples, minutes, o.threads, o.out, bool(o.video))
+    picture = page().with_name("imitation.png") if o.write else o.out / "imitation.png"
+    return measure(motions, o.runs, plan, picture)
 
 
 def default_motion() -> str:
@@ -166,12 +176,14 @@ def page() -> Path:
 
 def _check(options: Options) -> None:
     """Say now, and not after an hour, what cannot be."""
-    for name in ("threads", "num_envs", "memory_worlds", "seconds", "round_seconds", "peer_steps", "seeds", "minutes"):
+    for name in ("threads", "num_envs", "memory_worlds", "seconds", "round_seconds", "peer_steps", "seeds", "samples", "minutes"):
         value = getattr(options, name, None)
         if value is not None and not (value > 0 and math.isfinite(value)):
             raise SettingError(f"--{name.replace('_', '-')} must be a positive number, found {value}")
     if not 0 <= getattr(options, "train_seconds", 0) < math.inf:
         raise SettingError(f"--train-seconds must be 0 or more, found {options.train_seconds}")  # type: ignore[attr-defined]
+    if getattr(options, "samples", None) is not None and getattr(options, "minutes", None) is not None:
+        raise SettingError("give --samples or --minutes, not both")
     if options.json is not None:
         check_folder(options.json)
     if options.write and not page().is_file():

@@ -1,4 +1,4 @@
-"""Pictures of learning: the learning curve of a run, and the tracking error over a clip's phase."""
+"""Pictures of learning: the learning curve of a run, those of many runs, and the tracking error over a clip's phase."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import csv
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -70,6 +70,50 @@ def learning_curve(metrics: Path, out: Path, title: str = "") -> Path:
     return _save(figure, out, title.removeprefix(" · "))
 
 
+class Curve(NamedTuple):
+    """How a run learned: samples, (N,) millions; the share of the greatest return while it explored, (N,); and without at the end."""
+
+    samples: NDArray[np.float64]
+    share: NDArray[np.float64]
+    end: float
+
+
+def learning_curves(curves: Mapping[str, Sequence[Curve]], out: Path, published: Mapping[str, float] | None = None) -> Path:
+    """Draw the runs of several clips side by side, all to the same scale.
+
+    Args:
+        curves: by clip, its runs.
+        out: the PNG.
+        published: by clip, the normalised return that others report.
+    """
+    columns = min(3, max(1, len(curves)))
+    rows = -(-len(curves) // columns)
+    most = max((float(curve.samples.max(initial=0.0)) for runs in curves.values() for curve in runs), default=1.0)
+    figure = _figure(max(5.6, 3.4 * columns), 2.5 * rows + 0.5)
+    panels = _axes(figure, columns, rows)
+    for axes, (name, runs) in zip(panels, curves.items(), strict=False):
+        for curve in runs:
+            axes.plot(curve.samples, curve.share, color=BLUE, alpha=0.75, linewidth=1.4, label="while it explores")
+            axes.plot(
+                curve.samples[-1:], [curve.end], "o", color=BLUE, markersize=6, clip_on=False, label="deterministic policy at the end"
+            )
+        if name in (published or {}):
+            axes.axhline(published[name], color=ORANGE, linewidth=1.4, linestyle="--", label="DeepMimic's paper")  # type: ignore[index]
+        axes.set_title(name, loc="left", fontsize=10)
+        axes.set_xlim(0.0, 1.02 * most)
+        axes.set_ylim(0.0, 1.0)
+    for axes in panels[len(curves) :]:
+        axes.set_visible(False)
+    for at, axes in enumerate(panels[: len(curves)]):
+        if at % columns == 0:
+            axes.set_ylabel("normalised return")
+        if at + columns >= len(curves):
+            axes.set_xlabel("samples, millions")
+    told = {label: line for axes in panels for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend(told.values(), told, loc="outside upper left", ncols=3, frameon=False, fontsize=9)
+    return _save(figure, out, "")
+
+
 def phase_error(errors: Mapping[str, ArrayLike], out: Path, title: str = "") -> Path:
     """Draw how far a character is from its reference over the phase of the clip.
 
@@ -111,8 +155,8 @@ def _figure(width: float, height: float) -> Figure:
     return figure
 
 
-def _axes(figure: Figure, count: int) -> Sequence:
-    axes = figure.subplots(1, count, squeeze=False)[0] if count else []
+def _axes(figure: Figure, count: int, rows: int = 1) -> Sequence:
+    axes: list = list(figure.subplots(rows, count, squeeze=False).flatten()) if count else []
     for one in axes:
         one.spines[["top", "right"]].set_visible(False)
         one.grid(color="#e3e6ea", linewidth=0.8)

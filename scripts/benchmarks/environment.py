@@ -19,7 +19,7 @@ import torch
 
 from mprl.errors import SettingError
 from mprl.scripts.benchmarks import physics
-from mprl.scripts.benchmarks.report import Figure, alternate, medians
+from mprl.scripts.benchmarks.report import Figure, Overview, alternate, medians
 from mprl.scripts.evaluate import OF_TRAINING
 
 COPIES = 2
@@ -31,10 +31,11 @@ _WINDOW, _SETTLE = 20, 150
 
 @dataclass(frozen=True)
 class Measured:
-    """What `measure` found, and what it was run with."""
+    """What `measure` found, what it was run with, and what sums it up: see `Report`."""
 
     figures: list[Figure]
     settings: dict[str, Any]
+    overview: Overview | None = None
 
 
 def measure(

@@ -1,33 +1,28 @@
-"""How well motions are imitated after some minutes from scratch: several seeds, one run folder each, finished ones read back."""
+"""How well motions are imitated: trained from scratch or taken up from run folders, several seeds, beside what others report."""
 
 from __future__ import annotations
 
 import json
 import statistics
-import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from mprl.errors import CheckpointError, SettingError
 from mprl.scripts import evaluate, train
 from mprl.scripts.benchmarks.environment import Measured
-from mprl.scripts.benchmarks.report import Figure
+from mprl.scripts.benchmarks.published import AMP_TRACKING_ERROR_MM, PAPER, contact_bodies
+from mprl.scripts.benchmarks.report import Figure, Overview
+from mprl.scripts.plots import Curve, learning_curves, read_metrics, smoothed
 
+ENVIRONMENT = "mprl/DeepMimic-v0"
 EPISODES = 32
-RESULT = "benchmark.json"
-
-# Peng et al. 2018, table 2 (arXiv 1804.02717): normalised return, and the samples it took, in millions.
-PAPER = {
-    "walk": (0.985, 61), "run": (0.951, 53), "jog": (0.951, 51), "jump": (0.947, 86), "backflip": (0.729, 72), "sideflip": (0.805, 64),
-    "cartwheel": (0.804, 51), "spinkick": (0.748, 67), "roll": (0.735, 81), "spin": (0.664, 191), "kick": (0.854, 50),
-    "punch": (0.812, 60), "crawl": (0.932, 68), "dance_a": (0.863, 67), "dance_b": (0.822, 79), "getup_facedown": (0.885, 49),
-    "getup_faceup": (0.838, 66),
-}  # fmt: skip
-# Our prototype before this package: walk, 15 minutes on one core, 5.2 M samples; position error relative to the root, mm.
-PROTOTYPE_ERROR_MM = {"walk": 29.0}
+RESULT, VIDEO = "benchmark.json", "video.mp4"
 # What walk has to reach in 15 minutes on 2 cores.
-TARGETS = {"walk": {"normalized_return": 0.97, "success_rate": 0.99, "mpjpe_local_mm": 25.0}}
+TARGETS = {"walk": {"success_rate": 0.99}}
 
 KEPT = (
     "normalized_return", "normalized_return_paper", "normalized_return_without_sync", "success_rate", "lasts_10_s_rate",
@@ -35,88 +30,221 @@ KEPT = (
 )  # fmt: skip
 
 
-def measure(motions: Sequence[str], seeds: int, minutes: float, threads: int, out: Path) -> Measured:
+@dataclass(frozen=True)
+class Plan:
+    """How runs are made.
+
+    Attributes:
+        seeds: runs of each clip, with seeds 0, 1, ...
+        samples, minutes: of training in each run, without the evaluation; one of them is None.
+        threads: of the simulation and of torch.
+        out: where the run folders are; what is finished there is not run again.
+        video: film the first episode of each run into its folder.
+    """
+
+    seeds: int
+    samples: float | None
+    minutes: float | None
+    threads: int
+    out: Path
+    video: bool = False
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: of which clip, with which seed, where, and the figures `KEPT`."""
+
+    clip: str
+    seed: int
+    folder: Path
+    figures: Mapping[str, float]
+
+
+def measure(motions: Sequence[str], folders: Sequence[Path], plan: Plan, picture: Path) -> Measured:
     """All figures of `mprl benchmark imitation`.
 
     Args:
-        motions: names or files of clips.
-        seeds: runs of each, with seeds 0, 1, ...
-        minutes: of training in each run, without the evaluation.
-        threads: of the simulation and of torch.
-        out: where the run folders are; what is finished there is not run again.
+        motions: names or files of clips to train on.
+        folders: run folders of `mprl train`, taken up as they are.
+        plan: how the clips are trained on.
+        picture: where the learning curves of all runs are drawn.
 
     Raises:
-        MprlError: an unknown motion, or a run in `out` that was made with other settings.
+        MprlError: an unknown motion, or a run that was made with other settings, or two runs of one clip and seed.
         KeyboardInterrupt: a run was stopped; those before it are kept.
     """
-    figures: list[Figure] = []
-    for motion in motions:
-        results = [run(motion, seed, minutes, threads, out / f"{clip_name(motion)}-seed{seed}") for seed in range(seeds)]
-        figures += summarise(clip_name(motion), results)
-    about = {"seeds": seeds, "minutes": minutes, "threads": threads, "episodes": EPISODES}
-    return Measured(figures, {"motions": " ".join(Path(motion).name for motion in motions), **about})
+    runs = [take_up(folder, plan.video) for folder in folders]
+    runs += [run(motion, seed, plan, plan.out / f"{clip_name(motion)}-seed{seed}") for motion in motions for seed in range(plan.seeds)]
+    by_clip: dict[str, list[Run]] = {}
+    for found in runs:
+        if found.seed in (other.seed for other in by_clip.setdefault(found.clip, [])):
+            raise SettingError(f"{found.folder}: a second run of '{found.clip}' with seed {found.seed}; leave one of them out")
+        by_clip[found.clip].append(found)
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    learning_curves(
+        {clip: [curve(one) for one in found] for clip, found in by_clip.items()},
+        picture,
+        {clip: published[0] for clip, published in PAPER.items()},
+    )
+    print(f"wrote {picture}")
+    figures = [figure for clip, found in by_clip.items() for figure in summarise(clip, [one.figures for one in found])]
+    about = {"seeds": " ".join(f"{clip} {len(found)}" for clip, found in by_clip.items()), "episodes": EPISODES}
+    if motions:
+        about |= {"budget": _budget(plan), "threads": plan.threads}
+    return Measured(figures, about, overview(by_clip))
 
 
-def run(motion: str, seed: int, minutes: float, threads: int, folder: Path) -> dict[str, float]:
+def _budget(plan: Plan) -> str:
+    return f"{plan.minutes:g} minutes" if plan.samples is None else f"{plan.samples / 1e6:g} million samples"
+
+
+def run(motion: str, seed: int, plan: Plan, folder: Path) -> Run:
     """One training run and its evaluation; read back where it was finished before."""
-    asked = {"motion": Path(motion).name, "seed": seed, "minutes": minutes, "threads": threads}
-    path = folder / RESULT
-    if path.exists():
-        return _read(path, asked)
-    for name in ("metrics.csv", *(found.name for found in folder.glob("events.*"))):  # of a run that was stopped
-        (folder / name).unlink(missing_ok=True)
-    words = ["mprl/DeepMimic-v0", "--agent", "ppo", "--env.motion", motion, "--env.num-threads", str(threads)]
-    options = train.read([*words, "--minutes", str(minutes), "--seed", str(seed)])
-    print(f"{clip_name(motion)}, seed {seed}: {minutes:g} minutes, in {folder}")
-    agent = train.make_agent(options)
-    began = time.perf_counter()
-    if train.train(agent, folder, *train.budget(options)):
-        raise KeyboardInterrupt
-    elapsed = time.perf_counter() - began
-    found = evaluate.evaluate_folder(folder, EPISODES)
+    clip = clip_name(motion)
+    asked = {"motion": Path(motion).name, "seed": seed, "samples": plan.samples, "minutes": plan.minutes, "threads": plan.threads}
+    kept = _read(folder / RESULT)
+    if kept is not None:
+        for key, value in asked.items():
+            if kept["asked"].get(key) != value:
+                told = f"{folder / RESULT}: was run with {key} {kept['asked'].get(key)}, asked for is {value}"
+                raise SettingError(f"{told}; choose another folder with --out, or take it up with --from")
+        if (folder / VIDEO).exists() or not plan.video:
+            return Run(clip, seed, folder, kept["figures"])
+    else:
+        for name in ("metrics.csv", *(found.name for found in folder.glob("events.*"))):  # of a run that was stopped
+            (folder / name).unlink(missing_ok=True)
+        words = [ENVIRONMENT, "--agent", "ppo", "--seed", str(seed), "--env.motion", motion, "--env.num-threads", str(plan.threads)]
+        words += ["--env.contact-bodies", *contact_bodies(clip)]
+        words += ["--minutes", str(plan.minutes)] if plan.samples is None else ["--steps", str(plan.samples)]
+        options = train.read(words)
+        print(f"{clip}, seed {seed}: {_budget(plan)}, in {folder}")
+        if train.train(train.make_agent(options), folder, *train.budget(options)):
+            raise KeyboardInterrupt
+    return Run(clip, seed, folder, _evaluate(folder, asked, plan.video))
+
+
+def take_up(folder: Path, video: bool) -> Run:
+    """A run folder that `mprl train` left, evaluated unless it was before with the same weights."""
+    from mprl.agents.checkpoints import read_config
+
+    config = read_config(folder)
+    motion = config["env_kwargs"].get("motion", "walk")
+    if config["env_id"] != ENVIRONMENT or not isinstance(motion, str):
+        raise SettingError(f"{folder}: expected a run of {ENVIRONMENT} with one motion, found {config['env_id']} with {str(motion)[:60]}")
+    kept = _read(folder / RESULT)
+    if kept is None or kept["num_timesteps"] != config["num_timesteps"] or (video and not (folder / VIDEO).exists()):
+        print(f"evaluating {folder}")
+        figures = _evaluate(folder, {} if kept is None else kept["asked"], video)
+    else:
+        figures = kept["figures"]
+    return Run(clip_name(motion), config["seed"], folder, figures)
+
+
+def _evaluate(folder: Path, asked: Mapping[str, Any], video: bool) -> dict[str, float]:
+    found = evaluate.evaluate_folder(folder, EPISODES, video=folder / VIDEO if video else None)
     evaluate.write_json(folder / "evaluation.json", found)
-    more = {"lasts_20_s_rate": 1.0 - found["fall_rate"], "samples_millions": agent.num_timesteps / 1e6, "minutes": elapsed / 60}
+    samples, minutes = spent(folder / "metrics.csv")
+    more = {"lasts_20_s_rate": 1.0 - found["fall_rate"], "samples_millions": samples / 1e6, "minutes": minutes}
     figures = {key: float((found | more)[key]) for key in KEPT}
-    evaluate.write_json(path, {"asked": asked, "figures": figures})
+    evaluate.write_json(folder / RESULT, {"asked": asked, "num_timesteps": found["num_timesteps"], "figures": figures})
     return figures
 
 
-def _read(path: Path, asked: Mapping[str, Any]) -> dict[str, float]:
+def _read(path: Path) -> dict[str, Any] | None:
+    """What `_evaluate` wrote; None where it did not."""
+    if not path.exists():
+        return None
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        found, figures = content["asked"], {key: float(content["figures"][key]) for key in KEPT}
+        figures = {key: float(content["figures"][key]) for key in KEPT}
+        return {"asked": dict(content["asked"]), "num_timesteps": content.get("num_timesteps"), "figures": figures}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: cannot be read: {' '.join(str(error).split())[:120]}; remove it to run this again") from None
-    for key, value in asked.items():
-        if found.get(key) != value:
-            raise SettingError(f"{path}: was run with {key} {found.get(key)}, asked for is {value}; choose another folder with --out")
-    return figures
+
+
+def spent(metrics: Path) -> tuple[float, float]:
+    """Samples and minutes of training that a run took, from its `metrics.csv`; the clock begins anew where it was continued."""
+    columns = read_metrics(metrics)
+    if not len(columns.get("timesteps", ())) or "time_elapsed" not in columns:
+        raise CheckpointError(f"{metrics}: expected the columns timesteps and time_elapsed, and at least one iteration")
+    elapsed = columns["time_elapsed"]
+    ends = np.append(np.flatnonzero(np.diff(elapsed) < 0), len(elapsed) - 1)
+    return float(columns["timesteps"][-1]), float(elapsed[ends].sum() / 60)
+
+
+def curve(run: Run) -> Curve:
+    """Return of the episodes while a run learned, as a share of the greatest possible one, and what the finished policy reached."""
+    from mprl.agents.checkpoints import read_config
+    from mprl.envs.imitation.deepmimic import CONTROL_RATE
+    from mprl.motion import load
+
+    settings = read_config(run.folder)["env_kwargs"]
+    clip = load(settings.get("motion", "walk"))
+    possible = float(settings.get("max_episode_steps") or settings.get("time_limit", 20.0) * CONTROL_RATE)
+    if clip.loop == "none":  # episodes begin anywhere in the clip and end with it
+        possible = min(possible, 0.5 * clip.duration * CONTROL_RATE)
+    columns = read_metrics(run.folder / "metrics.csv")
+    share = np.minimum(columns["return"] / possible, 1.0)
+    return Curve(columns["timesteps"] / 1e6, smoothed(share, len(share) // 80), run.figures["normalized_return"])
+
+
+def overview(runs: Mapping[str, Sequence[Run]]) -> Overview:
+    """A clip to a line: medians over its runs, beside what others report."""
+    rows = []
+    for clip, found in runs.items():
+        median = {key: statistics.median(one.figures[key] for one in found) for key in KEPT}
+        published, samples = PAPER.get(clip, (None, None))
+        amp = AMP_TRACKING_ERROR_MM.get(clip)
+        theirs = ("" if value is None else f"{value:g}" for value in (published, amp, samples))
+        returns, errors, millions = theirs
+        rows.append(
+            (
+                clip, str(len(found)), f"{median['normalized_return']:.3f}", f"{median['normalized_return_paper']:.3f}", returns,
+                f"{median['success_rate']:.0%}", f"{median['mpjpe_local_mm']:.1f}", errors,
+                f"{median['samples_millions']:.1f}", millions, f"{median['minutes']:.0f}",
+            )
+        )  # fmt: skip
+    columns = (
+        "clip",
+        "runs",
+        "NR",
+        "NR, printed reward",
+        "NR, paper",
+        "success",
+        "error, mm",
+        "error, AMP paper",
+        "M samples",
+        "paper",
+        "min",
+    )
+    return Overview(columns, rows)
 
 
 def summarise(name: str, results: Sequence[Mapping[str, float]]) -> list[Figure]:
-    """Median over the seeds, beside the paper's table."""
+    """Median over the seeds, beside what others report."""
     values = {key: [result[key] for result in results] for key in KEPT}
     median = {key: statistics.median(column) for key, column in values.items()}
     published, samples = PAPER.get(name, (None, None))
+    amp = AMP_TRACKING_ERROR_MM.get(name)
+    to_beat: dict[str, float | None] = {"normalized_return": published, "mpjpe_local_mm": amp, **TARGETS.get(name, {})}
 
     def figure(key: str, what: str, unit: str = "", **others: Any) -> Figure:
-        least = TARGETS.get(name, {}).get(key)
+        least = to_beat.get(key)
         target: Any = None if least is None else ("ours", least)
         rounds = {"ours": values[key]}
         return Figure(f"{name}_{key}", f"{name}: {what}", unit, median[key], target=target, rounds=rounds, spread=True, **others)
 
-    prototype = PROTOTYPE_ERROR_MM.get(name)
     less: dict[str, Any] = {"less_is_better": True}
-    earlier: dict[str, Any] = {"peer": prototype, "against": "peer our prototype"} if prototype else {}
+    tracking: dict[str, Any] = {"peer": amp, "against": "peer AMP paper's tracking baseline, quoted from memory"} if amp else {}
     deepmimic: dict[str, Any] = {"peer": published, "against": "peer DeepMimic, table 2"} if published else {}
     return [
         figure("normalized_return", "normalised return", limit=1.0, **deepmimic),
         figure("normalized_return_paper", "with the printed reward", limit=1.0, **deepmimic),
         figure("normalized_return_without_sync", "without re-sync", limit=1.0, **deepmimic),
-        figure("success_rate", "20 s, never .5 m off", limit=1.0),
-        figure("lasts_20_s_rate", "lasts 20 s", limit=1.0),
+        figure("success_rate", "to the end, never .5 m off", limit=1.0),
+        figure("lasts_20_s_rate", "does not fall", limit=1.0),
         figure("lasts_10_s_rate", "lasts 10 s", limit=1.0),
-        figure("mpjpe_local_mm", "error relative to the root", "mm", **earlier, **less),
+        figure("mpjpe_local_mm", "error relative to the root", "mm", **tracking, **less),
         figure("mpjpe_global_mm", "error in the world", "mm", **less),
         figure("samples_millions", "samples", "millions", **less, **(deepmimic | {"peer": samples} if published else {})),
         figure("minutes", "training", "minutes", **less),

@@ -100,14 +100,26 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Overview:
+    """A table of its own, for what figures one to a line would not show well."""
+
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+
+    def markdown(self) -> list[str]:
+        return [f"| {' | '.join(row)} |" for row in (self.columns, ("---",) * len(self.columns), *self.rows)]
+
+
+@dataclass(frozen=True)
 class Report:
     """What one run of a benchmark found.
 
     Attributes:
-        benchmark: "env", "ppo" or "imitation".
+        benchmark: its name on the command line.
         figures: the first is the one that the benchmark is named for.
         settings: what it was run with.
         command: the command line.
+        overview: a table that stands before the figures.
         date: when it ended.
     """
 
@@ -115,6 +127,7 @@ class Report:
     figures: Sequence[Figure]
     settings: Mapping[str, Any]
     command: str
+    overview: Overview | None = None
     date: str = field(default_factory=lambda: f"{datetime.now():%Y-%m-%d %H:%M}")
 
     def as_json(self) -> dict[str, Any]:
@@ -127,6 +140,8 @@ class Report:
 
     def show(self) -> None:
         """Print the table, and what the figures are compared with."""
+        if self.overview is not None:
+            table(self.overview.columns, self.overview.rows)
         table(_COLUMNS, [figure.row() for figure in self.figures])
         for note in self._notes():
             print(note)
@@ -158,7 +173,7 @@ class Report:
         for figure in self.figures:
             if figure.against:
                 alike.setdefault(figure.against, []).append(figure.what)
-        return [f"{', '.join(names)}: {against}" for against, names in alike.items()]
+        return [f"{_listed(names)}: {against}" for against, names in alike.items()]
 
     def markdown(self) -> str:
         """Command, machine, versions, table, and what the figures are compared with."""
@@ -170,6 +185,7 @@ class Report:
             ("settings", ", ".join(f"{name} {value}" for name, value in self.settings.items())),
         )
         lines = ["| | |", "|---|---|", *(f"| {name} | {text} |" for name, text in told), ""]
+        lines += [*self.overview.markdown(), ""] if self.overview is not None else []
         lines += [f"| {' | '.join(_COLUMNS)} |", f"|---|---|{'---:|' * 5}---|"]
         lines += [f"| {' | '.join(figure.row())} |" for figure in self.figures]
         notes = self._notes()
@@ -224,6 +240,11 @@ def alternate(ways: Mapping[str, Callable[[], float]], seconds: float, least: in
 def medians(rates: Mapping[str, Sequence[float]]) -> dict[str, float]:
     """The median of each."""
     return {name: statistics.median(values) for name, values in rates.items()}
+
+
+def _listed(names: Sequence[str], most: int = 5) -> str:
+    more = len(names) - most
+    return ", ".join(names if more <= 0 else (*names[:most], f"and {more} more"))
 
 
 def _number(value: float | None) -> str:

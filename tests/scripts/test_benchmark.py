@@ -10,8 +10,10 @@ import pytest
 import torch
 
 from mprl.errors import CheckpointError, SettingError
+from mprl.motion import HUMANOID, load
 from mprl.scripts import benchmark
 from mprl.scripts.benchmarks import imitation, physics
+from mprl.scripts.benchmarks.published import contact_bodies
 from mprl.scripts.benchmarks.report import Figure, Report, alternate, command_line, medians
 
 KEYS = {"ours", "peer", "limit", "ratio_to_limit", "ratio_to_peer"}
@@ -121,16 +123,104 @@ def test_motions_are_names_files_and_folders(tmp_path):
         imitation.expand([tmp_path, Path("run")])
 
 
+FIGURES = dict.fromkeys(imitation.KEPT, 0.5)
+
+
+def plan(out: Path, **changes) -> imitation.Plan:
+    return imitation.Plan(**{"seeds": 1, "samples": None, "minutes": 1.0, "threads": 2, "out": out} | changes)
+
+
 def test_a_finished_run_is_read_back_and_only_as_it_was_asked_for(tmp_path):
-    asked = {"motion": "walk", "seed": 0, "minutes": 1.0, "threads": 2}
-    figures = dict.fromkeys(imitation.KEPT, 0.5)
-    (tmp_path / imitation.RESULT).write_text(json.dumps({"asked": asked, "figures": figures}))
-    assert imitation.run("walk", 0, 1.0, 2, tmp_path) == figures
+    asked = {"motion": "walk", "seed": 0, "samples": None, "minutes": 1.0, "threads": 2}
+    (tmp_path / imitation.RESULT).write_text(json.dumps({"asked": asked, "figures": FIGURES}))
+    assert imitation.run("walk", 0, plan(tmp_path), tmp_path).figures == FIGURES
     with pytest.raises(SettingError, match=r"run with minutes 1\.0, asked for is 2"):
-        imitation.run("walk", 0, 2.0, 2, tmp_path)
+        imitation.run("walk", 0, plan(tmp_path, minutes=2.0), tmp_path)
+    with pytest.raises(SettingError, match=r"run with samples None, asked for is 5000000\.0"):
+        imitation.run("walk", 0, plan(tmp_path, samples=5e6, minutes=None), tmp_path)
     (tmp_path / imitation.RESULT).write_text("{")
     with pytest.raises(CheckpointError, match="remove it to run this again"):
-        imitation.run("walk", 0, 1.0, 2, tmp_path)
+        imitation.run("walk", 0, plan(tmp_path), tmp_path)
+
+
+def run_folder(folder: Path, seed: int = 0, env_id: str = imitation.ENVIRONMENT, **env_kwargs) -> Path:
+    """What `mprl train` leaves of a run of 3000 samples and 4.5 minutes, which was continued once; its weights excepted."""
+    folder.mkdir(parents=True)
+    config = {"format": "mprl-agent", "version": 1, "agent": "ppo", "env_id": env_id, "env_kwargs": env_kwargs, "settings": {}}
+    config |= {"seed": seed, "num_timesteps": 3000, "observation_space": {}, "action_space": {}}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "metrics.csv").write_text("timesteps,return,time_elapsed\n1000,60,90\n2000,120,180\n2500,,30\n3000,300,90\n")
+    (folder / imitation.RESULT).write_text(json.dumps({"asked": {}, "num_timesteps": 3000, "figures": FIGURES}))
+    return folder
+
+
+def test_a_run_folder_is_taken_up_with_what_it_cost(tmp_path):
+    folder = run_folder(tmp_path / "walk", seed=3, motion="elsewhere/humanoid3d_walk.txt")
+    found = imitation.take_up(folder, video=False)
+    assert (found.clip, found.seed, found.figures) == ("walk", 3, FIGURES)
+    assert imitation.spent(folder / "metrics.csv") == (3000, 4.5)  # 180 s, and 90 s after it was continued
+
+
+def test_a_run_that_has_learned_on_is_evaluated_anew(tmp_path, monkeypatch):
+    folder = run_folder(tmp_path / "walk", motion="walk")
+    (folder / imitation.RESULT).write_text(json.dumps({"asked": {"seed": 0}, "num_timesteps": 2000, "figures": FIGURES}))
+    found = dict.fromkeys(imitation.KEPT, 0.75) | {"fall_rate": 0.25, "num_timesteps": 3000}
+    monkeypatch.setattr(imitation.evaluate, "evaluate_folder", lambda *args, **settings: found)
+    figures = imitation.take_up(folder, video=False).figures
+    assert (figures["normalized_return"], figures["lasts_20_s_rate"], figures["samples_millions"], figures["minutes"]) == (
+        0.75,
+        0.75,
+        0.003,
+        4.5,
+    )
+    assert json.loads((folder / imitation.RESULT).read_text())["asked"] == {"seed": 0}  # what it was asked for stays
+
+
+def test_only_runs_of_one_motion_are_taken_up_and_none_twice(tmp_path):
+    for name, env_kwargs in (("two", {"motion": ["walk", "jump"]}), ("other", {"env_id": "CartPole-v1"})):
+        with pytest.raises(SettingError, match="expected a run of mprl/DeepMimic-v0 with one motion"):
+            imitation.take_up(run_folder(tmp_path / name, **env_kwargs), video=False)
+    folders = [run_folder(tmp_path / name, motion="walk") for name in "ab"]
+    with pytest.raises(SettingError, match="a second run of 'walk' with seed 0"):
+        imitation.measure((), folders, plan(tmp_path), tmp_path / "curves.png")
+
+
+def test_a_run_without_its_metrics_is_a_mistake(tmp_path):
+    (tmp_path / "metrics.csv").write_text("timesteps,return\n")
+    with pytest.raises(CheckpointError, match="at least one iteration"):
+        imitation.spent(tmp_path / "metrics.csv")
+
+
+def test_returns_are_told_as_a_share_of_what_is_possible(tmp_path):
+    # 20 s at 30 Hz earn 600 at the most; an episode of a one-shot clip begins half-way through it on average
+    curve = imitation.curve(imitation.take_up(run_folder(tmp_path / "walk", motion="walk"), video=False))
+    assert curve.share[[0, 1, 3]].tolist() == pytest.approx([0.1, 0.2, 0.5]) and curve.samples[-1] == 0.003 and curve.end == 0.5
+    once = run_folder(tmp_path / "jump", motion="jump")
+    possible = load("jump").duration * 30 / 2
+    assert imitation.curve(imitation.take_up(once, video=False)).share[0] == pytest.approx(min(1.0, 60 / possible))
+
+
+def test_all_runs_are_summed_up_and_drawn(tmp_path):
+    folders = [run_folder(tmp_path / name, seed, motion="humanoid3d_walk.txt") for seed, name in enumerate("ab")]
+    text = (folders[0] / "config.json").read_text()
+    for folder in folders:
+        (folder / "config.json").write_text(
+            text.replace('"seed": 0', f'"seed": {folders.index(folder)}').replace("humanoid3d_walk.txt", "walk")
+        )
+    found = imitation.measure((), folders, plan(tmp_path), tmp_path / "curves.png")
+    (row,) = found.overview.rows
+    assert row == ("walk", "2", "0.500", "0.500", "0.985", "50%", "0.5", "18", "0.5", "61", "0")
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+    report = Report("imitation", found.figures, found.settings, "mprl benchmark imitation", found.overview)
+    assert "| walk | 2 | 0.500 |" in report.markdown()
+
+
+def test_the_hands_may_touch_in_a_cartwheel_and_anything_in_a_roll():
+    # fall_contact_bodies of the release's settings, which name what must not touch
+    assert set(contact_bodies("walk")) == {"right_ankle", "left_ankle"}
+    assert set(contact_bodies("cartwheel")) == {"right_ankle", "left_ankle", "right_wrist", "left_wrist"}
+    assert set(HUMANOID.body_names) - set(contact_bodies("crawl")) == {"root", "chest", "neck"}
+    assert set(contact_bodies("roll")) == set(HUMANOID.body_names)
 
 
 def test_imitation_tells_the_median_over_the_seeds():
@@ -139,6 +229,7 @@ def test_imitation_tells_the_median_over_the_seeds():
     found = figures["walk_normalized_return"]
     assert (found.ours, found.peer, found.limit, found.met) == (0.4, 0.985, 1.0, False)
     assert "0.4 (0.2 to 0.9)" in found.row()
+    assert (figures["walk_mpjpe_local_mm"].peer, figures["walk_mpjpe_local_mm"].met) == (18.0, True)  # below 18 mm is better
 
 
 @pytest.mark.parametrize(
@@ -152,6 +243,8 @@ def test_imitation_tells_the_median_over_the_seeds():
         (["ppo", "--json", "nowhere/ppo.json"], "nowhere/ppo.json: the folder nowhere does not exist"),
         (["imitation", "--motions", "wlak"], "no motion named 'wlak'"),
         (["imitation", "--seeds", "0"], "--seeds must be a positive number, found 0"),
+        (["imitation", "--samples", "1e6", "--minutes", "3"], "give --samples or --minutes, not both"),
+        (["imitation", "--from", "nowhere"], "nowhere: no such run folder"),
     ],
 )
 def test_a_mistake_is_told_in_one_line(mprl, tmp_path, words, expected):
@@ -168,7 +261,7 @@ def test_a_mistake_is_told_in_one_line(mprl, tmp_path, words, expected):
             {"step", "step_current_fields", "step_against_async", "single_world"},
         ),
         (["ppo", "--num-envs", "8", "--seconds", "0.1", "--round-seconds", "0.1", "--peer-steps", "32"], {"samples_per_second", "acting"}),
-        (["imitation", "--motions", "walk", "--minutes", "0.001", "--seeds", "2"], {"walk_normalized_return", "walk_mpjpe_local_mm"}),
+        (["imitation", "--motions", "walk", "--samples", "100", "--seeds", "2"], {"walk_normalized_return", "walk_mpjpe_local_mm"}),
     ],
 )
 def test_each_benchmark_runs(mprl, monkeypatch, tmp_path, words, figures):
