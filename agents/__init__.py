@@ -19,12 +19,12 @@ from mprl.errors import unknown_name
 AGENTS: dict[str, type[Agent]] = {agent.name: agent for agent in (PPO,)}
 
 
-def load_agent(folder: str | Path, env: Any = None, device: torch.device | str = "cpu") -> Agent:
+def load_agent(folder: str | Path, env: Any = None, device: torch.device | str = "cpu", training: bool = True) -> Agent:
     """Load a saved agent of any kind; see `Agent.load`."""
     name = read_config(Path(folder))["agent"]
     if name not in AGENTS:
         raise unknown_name("agent", str(name), AGENTS, "mprl list agents")
-    return AGENTS[name].load(folder, env, device)
+    return AGENTS[name].load(folder, env, device, training)
 
 
 __all__ = ["AGENTS", "PPO", "Agent", "evaluate", "load_agent"]

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mprl.agents import checkpoints
+from mprl.agents import checkpoints, training_state
 from mprl.agents.environments import TorchBatch, check_environment, check_seed
 from mprl.agents.statistics import EpisodeStatistics
 from mprl.errors import CheckpointError, DeviceError, SettingError, nearest
@@ -39,6 +39,7 @@ class Agent(ABC):
 
     Attributes:
         num_timesteps: environment steps learned from so far, over all worlds.
+        seconds: spent in `learn` so far.
         config: what `config.json` holds: format, version, agent, env_id, env_kwargs, settings, seed, num_timesteps, spaces.
     """
 
@@ -74,6 +75,7 @@ class Agent(ABC):
         self.settings, self.seed, self.device = settings, seed, device
         self.observation_space, self.action_space, self.observation_size = observation_space, action_space, observation_size
         self.num_timesteps = 0
+        self.seconds = 0.0
         self.generator = torch.Generator(device=device).manual_seed(seed)
         self._action_range = _action_range(action_space, device)
         with torch.random.fork_rng(devices=[]):  # weights come from the seed; the caller's generator is left alone
@@ -99,6 +101,10 @@ class Agent(ABC):
     @abstractmethod
     def _networks(self) -> dict[str, nn.Module]:
         """What `save` writes, by name."""
+
+    @abstractmethod
+    def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """What `save` writes beside them for learning to go on, by name."""
 
     def act(self, observation: Tensor, deterministic: bool = False) -> Tensor:
         """Actions in the environment's units for flat observations (W, n) on the agent's device."""
@@ -132,10 +138,20 @@ class Agent(ABC):
         self.statistics = EpisodeStatistics(batch.num_worlds, self.device)
 
     def begin_new_episodes(self) -> None:
-        """Go on with new episodes: someone else has acted in the environment meanwhile."""
-        if self.batch is not None and self.observation is not None:
-            self.observation = self.batch.reset()
-            self.statistics = EpisodeStatistics(self.batch.num_worlds, self.device)
+        """Reset the environment before the next step is learned from. The seed of the reset follows from `seed` and `num_timesteps`."""
+        self.observation = None
+        if self.batch is not None:
+            self.statistics.cut()
+
+    def _first_observation(self) -> Tensor:
+        seed = self.seed
+        if self.num_timesteps:
+            seed = int(np.random.SeedSequence((self.seed, self.num_timesteps)).generate_state(1)[0])
+        return self.batch.reset(seed=seed)
+
+    def crossed(self, every: int) -> bool:
+        """Whether the last iteration came to or over a multiple of `every` steps; never if that is 0."""
+        return every > 0 and self.num_timesteps // every > (self.num_timesteps - self._samples_per_iteration()) // every
 
     def check_spaces(self, observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> None:
         """Raise a `CheckpointError` unless these are the spaces that the agent was made for."""
@@ -168,23 +184,27 @@ class Agent(ABC):
             raise SettingError("this agent has no environment to learn in; load it with load(folder, env) or call set_env(env)")
         if total_timesteps is None and max_seconds is None:
             raise SettingError("learn() needs total_timesteps or max_seconds")
+        for name, value in (("total_timesteps", total_timesteps), ("max_seconds", max_seconds)):
+            if value is not None and not value >= 0:
+                raise SettingError(f"{name} must be at least 0, found {value}")
         goal = math.inf if total_timesteps is None else self.num_timesteps + total_timesteps
         limit = math.inf if max_seconds is None else max_seconds
         display = None
         if progress_bar:
             from mprl.agents.callbacks import ProgressDisplay
 
-            display = ProgressDisplay(None if total_timesteps is None else goal, max_seconds)
-        if self.observation is None:
-            self.observation = self.batch.reset(seed=self.seed)
-        began, start = time.perf_counter(), self.num_timesteps
+            display = ProgressDisplay(None if total_timesteps is None else goal, max_seconds, self.num_timesteps, self.seconds)
+        before, began, start = self.seconds, time.perf_counter(), self.num_timesteps
         try:
             while self.num_timesteps < goal and time.perf_counter() - began < limit:
+                if self.observation is None:
+                    self.observation = self._first_observation()
                 log = self._iteration()
                 self.num_timesteps += self._samples_per_iteration()
                 elapsed = time.perf_counter() - began
+                self.seconds = before + elapsed
                 metrics = {"timesteps": float(self.num_timesteps), **log}
-                metrics |= {"time_elapsed": elapsed, "time_samples_per_second": (self.num_timesteps - start) / elapsed}
+                metrics |= {"time_elapsed": self.seconds, "time_samples_per_second": (self.num_timesteps - start) / elapsed}
                 if display is not None:
                     display(self, metrics)
                 if callback is not None and callback(self, metrics) is False:
@@ -232,14 +252,36 @@ class Agent(ABC):
             "action_space": _describe(self.action_space),
         }
 
-    def save(self, folder: str | Path) -> Path:
-        """Write `config.json` and `weights.safetensors` into a folder. A kill at any moment leaves the old or the new files."""
+    def save(self, folder: str | Path, training: bool = False) -> Path:
+        """Write `config.json` and `weights.safetensors` into a folder. A kill at any moment leaves the old or the new files.
+
+        Args:
+            folder: made if missing.
+            training: also write `training.safetensors` and `training.json`, from which `load(folder, env)` learns on as if it had
+                never stopped: bit for bit on a CPU with as many threads of torch. The environment's state is in them where it offers
+                `get_state()` and `set_state(state)`, dicts of tensors or arrays. Any other environment is reset after every such save,
+                here and after `load` alike.
+        """
         weights = {f"{name}.{key}": value for name, net in self._networks().items() for key, value in net.state_dict().items()}
-        return checkpoints.write(Path(folder), self.config, weights)
+        state = None
+        if training:
+            if self.batch is None:
+                raise SettingError("this agent has no environment to learn in: save it without training=True")
+            if not self.batch.has_state:
+                self.begin_new_episodes()
+            state = training_state.collect(self)
+        return checkpoints.write(Path(folder), self.config, weights, state)
 
     @classmethod
-    def load(cls, folder: str | Path, env: Any = None, device: torch.device | str = "cpu") -> Self:
+    def load(cls, folder: str | Path, env: Any = None, device: torch.device | str = "cpu", training: bool = True) -> Self:
         """Read what `save` wrote. Without `env` the agent can predict; with one it can also learn on.
+
+        Args:
+            folder: a saved agent.
+            env: to learn on in. Where the folder was saved with `training=True` this goes on exactly, in an environment made like
+                the one before; otherwise with new episodes and a new optimiser.
+            device: where the networks live.
+            training: False leaves the state of learning aside: to go on in another environment, or with other worlds.
 
         Raises:
             CheckpointError: missing, broken, of another agent, or of another environment than `env`.
@@ -264,8 +306,11 @@ class Agent(ABC):
             what = " ".join(str(error).split())[:160]
             raise CheckpointError(f"{folder}: config.json and weights.safetensors do not fit together: {what}") from None
         if env is not None:
+            state = checkpoints.read_training(Path(folder)) if training else None
             try:
                 agent.set_env(env)
+                if state is not None:
+                    training_state.restore(agent, *state)
             except CheckpointError as error:
                 raise CheckpointError(f"{folder}: {error}") from None
         return agent

@@ -92,6 +92,7 @@ class ProgressDisplay:
     Args:
         total_timesteps: at which learning ends, if steps end it.
         max_seconds: after which learning ends, if time ends it.
+        timesteps, seconds: where it began.
     """
 
     _SHOWN = (
@@ -102,14 +103,14 @@ class ProgressDisplay:
     )
     _LINE_EVERY = 30.0  # s
 
-    def __init__(self, total_timesteps: float | None, max_seconds: float | None) -> None:
+    def __init__(self, total_timesteps: float | None, max_seconds: float | None, timesteps: float = 0.0, seconds: float = 0.0) -> None:
         from rich.console import Console, Group
         from rich.live import Live
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
         from rich.text import Text
 
         self._total, self._seconds = total_timesteps, max_seconds
-        self._start: float | None = None
+        self._began = timesteps, seconds
         self._next_line = 0.0
         columns = (TextColumn("{task.percentage:>3.0f} %"), BarColumn(bar_width=24), TimeElapsedColumn(), TextColumn("{task.fields[left]}"))
         self._progress = Progress(*columns)
@@ -121,12 +122,11 @@ class ProgressDisplay:
             self._live.start()
 
     def __call__(self, agent: Agent, metrics: Metrics) -> None:
-        elapsed, steps = metrics["time_elapsed"], metrics["timesteps"]
-        if self._start is None:
-            self._start = steps - elapsed * metrics["time_samples_per_second"]
+        steps, start = metrics["timesteps"], self._began[0]
+        elapsed = metrics["time_elapsed"] - self._began[1]
         share = [0.0]
         if self._total is not None and math.isfinite(self._total):
-            share.append((steps - self._start) / max(self._total - self._start, 1.0))
+            share.append((steps - start) / max(self._total - start, 1.0))
         if self._seconds is not None:
             share.append(elapsed / self._seconds)
         done = min(max(share), 1.0)

@@ -1,7 +1,13 @@
-"""A trained agent on disk: a folder with `config.json` and `weights.safetensors`. Nothing in it can execute code."""
+"""An agent on disk: a folder with `config.json` and `weights.safetensors`. Nothing in it can execute code.
+
+Where learning is to go on exactly, `training.safetensors` and `training.json` lie beside them. `training.json` comes last and holds
+the SHA-256 of the other three, so that files of different moments or runs are never taken for one checkpoint.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import os
 import tempfile
@@ -17,6 +23,8 @@ from mprl.errors import CheckpointError
 
 VERSION = 1
 CONFIG, WEIGHTS = "config.json", "weights.safetensors"
+TRAINING, STATE = "training.json", "training.safetensors"
+Training = tuple[dict[str, Tensor], dict[str, Any]]  # tensors and numbers of `training_state`
 _KEYS = {
     "agent": str,
     "env_id": str,
@@ -30,20 +38,32 @@ _KEYS = {
 _KINDS = {str: "a text", dict: "an object", int: "a whole number"}
 
 
-def write(folder: Path, config: dict[str, Any], weights: dict[str, Tensor]) -> Path:
-    """Write an agent; each file is replaced whole, the weights first.
+def write(folder: Path, config: dict[str, Any], weights: dict[str, Tensor], training: Training | None = None) -> Path:
+    """Write an agent; each file is replaced whole, the weights before the settings, what names the others last.
 
     Raises:
         CheckpointError: the folder cannot be made or written.
     """
+    files = {WEIGHTS: _tensors(weights), CONFIG: json.dumps(config, indent=2).encode()}
+    if training is not None:
+        files = {STATE: _tensors(training[0]), **files}
+        digests = {name: hashlib.sha256(blob).hexdigest() for name, blob in files.items()}
+        content = {"format": "mprl-training", "version": VERSION, "sha256": digests, **training[1]}
+        files[TRAINING] = json.dumps(content, indent=2).encode()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        blob = safetensors.torch.save({key: value.detach().cpu().contiguous() for key, value in weights.items()})
-        write_atomically(folder / WEIGHTS, blob)
-        write_atomically(folder / CONFIG, json.dumps(config, indent=2).encode())
+        for name in (TRAINING, STATE):  # of an earlier moment
+            (folder / name).unlink(missing_ok=True)
+        for name, blob in files.items():
+            write_atomically(folder / name, blob)
     except OSError as error:
         raise CheckpointError(f"{error.filename or folder}: cannot be written: {error.strerror or error}") from None
     return folder
+
+
+def _tensors(tensors: dict[str, Tensor]) -> bytes:
+    # clones, as tensors that share their memory are refused
+    return safetensors.torch.save({key: value.detach().cpu().clone().contiguous() for key, value in tensors.items()})
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -77,15 +97,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
     if not path.is_file():
         raise CheckpointError(f"{folder}: holds no agent ({CONFIG} is missing); was the run stopped before its first checkpoint?")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        what = " ".join(str(error).split())[:120]
-        raise CheckpointError(f"{path}: expected JSON, cannot be read: {what}; is the file cut off?") from None
-    if not isinstance(config, dict) or config.get("format") != "mprl-agent":
-        raise CheckpointError(f'{path}: expected "format": "mprl-agent"; this is not an agent of mprl')
-    if config.get("version") != VERSION:
-        raise CheckpointError(f"{path}: expected format version {VERSION}, found {config.get('version')!r}; update mprl")
+    config = read_json(path, "mprl-agent", "an agent of mprl")
     for key, kind in _KEYS.items():
         if key not in config:
             raise CheckpointError(f'{path}: the key "{key}" is missing')
@@ -94,14 +106,58 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def read_json(path: Path, kind: str, what: str) -> dict[str, Any]:
+    """A JSON object of ours.
+
+    Args:
+        path: the file.
+        kind: its "format".
+        what: it is, for messages.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise CheckpointError(f"{path}: expected JSON, cannot be read: {reason}; is the file cut off?") from None
+    if not isinstance(content, dict) or content.get("format") != kind:
+        raise CheckpointError(f'{path}: expected "format": "{kind}"; this is not {what}')
+    if content.get("version") != VERSION:
+        raise CheckpointError(f"{path}: expected format version {VERSION}, found {content.get('version')!r}; update mprl")
+    return content
+
+
 def read(folder: Path, device: torch.device | str = "cpu") -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Settings and weights of a saved agent; see `read_config` for the errors."""
     config = read_config(folder)
-    path = folder / WEIGHTS
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such file; the run folder is incomplete")
+    if not (folder / WEIGHTS).is_file():
+        raise CheckpointError(f"{folder / WEIGHTS}: no such file; the run folder is incomplete")
+    return config, _read_tensors(folder / WEIGHTS, device)
+
+
+def read_training(folder: Path) -> Training | None:
+    """Tensors, on the CPU, and numbers that learning goes on from; None where only the agent was saved.
+
+    Raises:
+        CheckpointError: broken, or the folder's files are not of one moment of one run.
+    """
+    path = folder / TRAINING
+    if not path.exists():
+        return None
+    numbers = read_json(path, "mprl-training", "the state of learning of an agent of mprl")
+    digests = numbers.get("sha256")
+    for name in (CONFIG, WEIGHTS, STATE):
+        expected = digests.get(name) if isinstance(digests, dict) else None
+        with contextlib.suppress(OSError):
+            if hashlib.sha256((folder / name).read_bytes()).hexdigest() == expected:
+                continue
+        raise CheckpointError(
+            f"{folder / name}: is not the file that was saved with {TRAINING}: missing, changed, cut off or of another checkpoint"
+        )
+    return _read_tensors(folder / STATE, "cpu"), numbers
+
+
+def _read_tensors(path: Path, device: torch.device | str) -> dict[str, Tensor]:
     try:
-        weights = safetensors.torch.load_file(path, device=str(device))
+        return safetensors.torch.load_file(path, device=str(device))
     except (OSError, ValueError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"{path}: cannot be read: {' '.join(str(error).split())[:120]}; is the file cut off?") from None
-    return config, weights

@@ -14,6 +14,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker
 from torch import Tensor
 
 from mprl.errors import SettingError
@@ -51,6 +52,7 @@ class TorchBatch:
     def __init__(self, env: gym.Env[Any, Any] | VectorEnv[Any, Any, Any], device: torch.device | str = "cpu") -> None:
         check_environment(env)
         self.unwrapped = env.unwrapped
+        single: Any = None
         if not isinstance(env.unwrapped, VectorEnv):
             single = env
             env = SyncVectorEnv([lambda: single], autoreset_mode=AutoresetMode.SAME_STEP)
@@ -70,12 +72,37 @@ class TorchBatch:
         if not isinstance(action, gym.spaces.Box | gym.spaces.Discrete):
             raise SettingError(f"actions must be a Box or Discrete, found {type(action).__name__}")
         self._ended = torch.zeros(self.num_worlds, dtype=torch.bool, device=self.device)
+        self._stateful = _stateful(single if single is not None else env)
 
     def reset(self, seed: int | None = None) -> Tensor:
         """First observations, (W, n)."""
         observation, _ = self.env.reset(seed=seed)
         self._ended = torch.zeros_like(self._ended)
         return self.observation(observation)
+
+    @property
+    def has_state(self) -> bool:
+        """Whether the environment can be saved and go on: it has `get_state()` and `set_state(state)`, and no wrapper hides more."""
+        return self._stateful is not None
+
+    def get_state(self) -> dict[str, Tensor]:
+        """Everything that the future of all worlds depends on.
+
+        Raises:
+            SettingError: the environment's `get_state` does not give a flat dict of tensors or arrays.
+        """
+        state = self._stateful.get_state()
+        if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor | np.ndarray) for k, v in state.items()):
+            raise SettingError(f"{type(self._stateful).__name__}.get_state() must give a dict of tensors or NumPy arrays by name")
+        return {"ended": self._ended, **{f"env.{key}": torch.as_tensor(value) for key, value in state.items()}}
+
+    def set_state(self, state: dict[str, Tensor]) -> None:
+        """Go on from what `get_state` returned."""
+        own = self._stateful.get_state()
+        self.env.reset()  # Gymnasium's wrappers do not step before a reset
+        tensors = {key: state[f"env.{key}"] for key in own}
+        self._stateful.set_state({k: v.numpy() if isinstance(own[k], np.ndarray) else v.to(own[k].device) for k, v in tensors.items()})
+        self._ended = state["ended"].to(self.device)
 
     def step(self, action: Tensor) -> Step:
         """Act in all worlds; `action` is in the environment's own units."""
@@ -116,6 +143,13 @@ class TorchBatch:
             filled[ended] = self.observation(np.stack([final[world] for world in ended]))
             return filled
         return self.observation(final)
+
+
+def _stateful(env: Any) -> Any:
+    """What has `get_state` and `set_state`, below the wrappers that have no state of their own; None if there is nothing such."""
+    while isinstance(env, OrderEnforcing | PassiveEnvChecker):
+        env = env.env
+    return env if hasattr(env, "get_state") and hasattr(env, "set_state") else None
 
 
 def check_environment(env: Any) -> None:

@@ -72,6 +72,11 @@ class PPOSettings:
         for name in ("learning_rate", "n_steps", "batch_size", "n_epochs", "clip_range", "max_grad_norm", "initial_std"):
             if not getattr(self, name) > 0:
                 raise SettingError(f"{name} must be positive, found {getattr(self, name)}")
+        for name in ("ent_coef", "vf_coef", "min_learning_rate"):
+            if not getattr(self, name) >= 0:
+                raise SettingError(f"{name} must be at least 0, found {getattr(self, name)}")
+        if not self.min_learning_rate <= self.max_learning_rate:
+            raise SettingError(f"min_learning_rate {self.min_learning_rate} is above max_learning_rate {self.max_learning_rate}")
         for name in ("gamma", "gae_lambda"):
             if not 0 <= getattr(self, name) <= 1:
                 raise SettingError(f"{name} must be in [0, 1], found {getattr(self, name)}")
@@ -270,3 +275,6 @@ class PPO(Agent):
 
     def _networks(self) -> dict[str, nn.Module]:
         return {"model": self.model}
+
+    def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        return {"model": self.optimizer}

@@ -29,6 +29,21 @@ class EpisodeStatistics:
         self._sums = self._return.new_zeros(5)
         self._info: dict[str, Tensor] = {}
 
+    def get_state(self) -> dict[str, Tensor]:
+        """What goes on over an iteration's end: the open episodes, and the means last told."""
+        return {"return": self._return, "length": self._length, "last": torch.tensor(list(self._last.values()), dtype=torch.float64)}
+
+    def set_state(self, state: dict[str, Tensor]) -> None:
+        """Go on from what `get_state` returned."""
+        self._return.copy_(state["return"])
+        self._length.copy_(state["length"])
+        self._last = dict(zip(self._last, state["last"].tolist(), strict=True))
+
+    def cut(self) -> None:
+        """Forget the open episodes: they will not go on."""
+        self._return.zero_()
+        self._length.zero_()
+
     def add(self, step: Step) -> None:
         """Count one step of all worlds."""
         self._return += step.reward

@@ -104,7 +104,7 @@ def evaluate_folder(folder: Path, episodes: int = 32, seed: int = 0, video: Path
         settings["render_mode"] = "rgb_array"
     env = environments.make(config["env_id"], min(episodes, 16), **settings)
     try:
-        agent = load_agent(folder, env)
+        agent = load_agent(folder, env, training=False)
         results = evaluate(agent, env, episodes=episodes, seed=seed, video=video)
     finally:
         env.close()
