@@ -36,6 +36,8 @@ COLUMNS = 44
 MIN_DURATION = 1e-4
 # Hz; frames of uneven duration are resampled at the shortest one's rate, or at this
 MAX_RATE = 240.0
+# but to no more frames for each in the file, or a few of them that last an hour would fill the memory
+MAX_RESAMPLED = 100
 _BALLS = {
     "root": 4, "chest": 8, "neck": 12, "right_hip": 16, "right_ankle": 21, "right_shoulder": 25,
     "left_hip": 30, "left_ankle": 35, "left_shoulder": 39,
@@ -74,7 +76,7 @@ def read(path: str | Path) -> MotionClip:
     durations = np.diff(times)
     rate = 1.0 / durations.mean()
     if durations.max() - durations.min() > 1e-3 * durations.mean():
-        rate = min(1.0 / durations.min(), MAX_RATE)
+        rate = min(1.0 / durations.min(), MAX_RATE, MAX_RESAMPLED * len(frames) / times[-1])
         root, rotations = resample(times, rate, root, rotations)
         rate = (len(root) - 1) / (times[-1] - times[0])
     name = path.stem.removeprefix("humanoid3d_")

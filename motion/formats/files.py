@@ -7,9 +7,11 @@ from pathlib import Path
 from mprl.errors import MotionFormatError
 
 MAX_BYTES = 512 * 2**20
+# of a text, which takes ten times as much memory while it is parsed; half an hour of frames at 60 Hz
+MAX_TEXT_BYTES = 64 * 2**20
 
 
-def check(path: Path) -> None:
+def check(path: Path, most: int = MAX_BYTES) -> None:
     """Raise a one-line MotionFormatError unless `path` is a file of a size that a motion can have."""
     try:
         there, is_file, size = path.exists(), path.is_file(), path.stat().st_size if path.is_file() else 0
@@ -21,13 +23,13 @@ def check(path: Path) -> None:
         raise MotionFormatError(f"{path}: expected a file, found a folder")
     if size == 0:
         raise MotionFormatError(f"{path}: the file is empty")
-    if size > MAX_BYTES:
-        raise MotionFormatError(f"{path}: expected at most {MAX_BYTES // 2**20} MiB, found {size // 2**20} MiB")
+    if size > most:
+        raise MotionFormatError(f"{path}: expected at most {most // 2**20} MiB, found {size // 2**20} MiB")
 
 
 def read_text(path: Path) -> str:
     """The file's text; a binary file (a pickle, say) is refused."""
-    check(path)
+    check(path, MAX_TEXT_BYTES)
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:

@@ -1,0 +1,265 @@
+"""Any file is read, or refused in one line: no other exception, no hang, no memory out of proportion.
+
+Good files of every kind are changed in ways that know the format (values, frames, keys, headers, members) and in ways that do not
+(bytes). `MPRL_FUZZ=100000 pytest -m slow tests/motion/test_fuzz.py` tries that many files of each kind.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from mprl.errors import MotionFormatError
+from mprl.motion.load import READERS, load
+
+SECONDS = 5.0  # of the processor, for one file; the slowest takes a tenth
+MEBIBYTES = 256  # by which the process may grow at its peak; no file here is larger than 3
+INPUTS = int(os.environ.get("MPRL_FUZZ", 2000))
+
+# ------------------------------------------------------------------------------------------------------------------- good files
+
+FRAME = [0.05, 0.0, 0.9, 0.0] + [0.0] * 40
+for _column in (4, 8, 12, 16, 21, 25, 30, 35, 39):
+    FRAME[_column] = 1.0
+DEEPMIMIC = {"Loop": "wrap", "Frames": [[d, *FRAME[1:]] for d in (0.05, 0.05, 0.02, 0.05)]}
+NPZ = {
+    "format": np.array("mprl-motion"), "version": np.array(1), "name": np.array("waving"), "frame_rate": np.array(30.0),
+    "loop": np.array("wrap"), "root_position": np.zeros((5, 3)), "rotations": np.tile([1.0, 0, 0, 0], (5, 2, 1)),
+    "joint_names": np.array(["root", "arm"]), "parents": np.array([-1, 0]), "offsets": np.zeros((2, 3)), "rest_pose": np.array("T-pose"),
+    "contacts": np.ones((5, 2), dtype=bool), "betas": np.zeros(10), "gender": np.array("neutral"),
+}  # fmt: skip
+
+# ---------------------------------------------------------------------------------------------------------------- broken values
+
+TOKENS = [
+    "null", "true", "-1", "0", "-0.0", "1e309", "-1e309", "1e-400", "NaN", "-Infinity", "9" * 400, "9" * 5000, "1e5", "999999.9", "0.0001",
+    "3599", "7200", '""', '"wrap"', '"\\u0000"', '"\\ud800"', '"\\n"', '"' + "a" * 5000 + '"', "[]", "{}", "[[]]", '{"Frames": []}',
+    "[" * 300 + "]" * 300, "[" * 30_000 + "]" * 30_000, '{"a":' * 2000 + "1" + "}" * 2000, "[" * 30_000, "[" + "[]," * 100_000 + "0]",
+    json.dumps(FRAME), json.dumps([FRAME] * 300), "\ufeff", "//", "\x00",
+]  # fmt: skip
+DTYPES = ["<f8", ">f4", "<f2", "|b1", "|i1", "<u8", "<c16", "<U0", "<U3", "<U70000", "|S1", "|S0", "|V0", "|V8", "<M8[s]", "|O"]
+SHAPES = [
+    (), (0,), (1,), (2,), (5,), (5, 0), (0, 3), (5, 3), (5, 2, 4), (1, 2, 4), (2**20,), (2**40,), (2**62, 4), (2**63,), (-1,), (1,) * 64,
+    (0, 2**50), (2**31, 2**31, 2**31), (5, 10**6, 4), (10**9, 0),
+]  # fmt: skip
+
+
+def arrays() -> list[np.ndarray]:
+    turns, path = np.tile([1.0, 0, 0, 0], (7200, 2, 1)), np.zeros((7200, 3))
+    values: list[Any] = [
+        *(0, -1, 2, 1e-6, 1e300, np.nan, np.inf, -np.inf, 2**62, True, 1j, "", "a", "wrap", "a\nb", "x" * 5000, b"\xff", [], [[]]),
+        *([-1, 0], [-1, 5], [-1, -1], [0, 0], [-1, 0, 1], ["root", "root"], ["", "\n"], np.zeros((5, 3)), np.zeros((1, 3)), path, turns),
+        *(np.full((5, 3), 1e308), *(np.full((5, 2, 4), value) for value in (np.nan, 0.5, 1e200))),
+        *(np.zeros(10**6), np.zeros((5, 2), bool), np.ones((5, 0), bool), np.zeros(10**5, "U1"), np.zeros(3, [("a", "f8")])),
+    ]
+    return [np.asarray(value) for value in values]
+
+
+ARRAYS = arrays()
+
+
+def forged(dtype: str, shape: tuple[int, ...], content: int, fortran: bool) -> bytes:
+    """A member whose header claims anything, and some zeros behind it."""
+    header = f"{{'descr': '{dtype}', 'fortran_order': {fortran}, 'shape': {shape}, }}".encode() + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(content)
+
+
+# ------------------------------------------------------------------------------------------------------------------- broken files
+
+NUMBER = st.integers(0, 2**16)
+
+
+@st.composite
+def changed_bytes(draw: st.DrawFn, content: bytes) -> bytes:
+    """Bytes changed, cut out, put in and repeated."""
+    data = bytearray(content)
+    for _ in range(draw(st.integers(1, 4))):
+        at, size = draw(NUMBER) % max(1, len(data)), draw(st.integers(0, 9))
+        what = draw(st.sampled_from(("change", "cut", "insert", "truncate", "repeat")))
+        if what == "truncate":
+            del data[at:]
+        elif what == "repeat":
+            data[at:at] = data[at : at + 100 * size]
+        else:
+            data[at : at + (0 if what == "insert" else size)] = b"" if what == "cut" else draw(st.binary(min_size=1, max_size=9))
+    return bytes(data)
+
+
+@st.composite
+def deepmimic_files(draw: st.DrawFn) -> bytes:
+    """A motion file of DeepMimic with broken numbers, frames and keys; the broken values are put in as text."""
+    content: dict[str, Any] = {**DEEPMIMIC, "Frames": [list(row) for row in DEEPMIMIC["Frames"]]}
+    tokens = draw(st.lists(st.sampled_from(TOKENS), min_size=1, max_size=3))
+    for number in range(len(tokens)):
+        mark, rows = f"@{number}@", content["Frames"]
+        where = draw(st.sampled_from(("number", "number", "duration", "frame", "more", "fewer", "Frames", "Loop", "key")))
+        if where in ("Loop", "key") or not isinstance(rows, list) or not rows:
+            content["Loop" if where == "Loop" else "Other"] = mark
+        elif where == "Frames":
+            content["Frames"] = mark
+        elif where == "fewer":
+            del rows[draw(NUMBER) % len(rows) :]
+        elif where in ("frame", "more"):
+            at = draw(NUMBER) % len(rows)
+            rows[at : at + (where == "frame")] = [mark]
+        else:
+            row = rows[draw(NUMBER) % len(rows)]
+            if isinstance(row, list):
+                row[0 if where == "duration" else draw(NUMBER) % len(row)] = mark
+    text = json.dumps(content)
+    for number, token in enumerate(tokens):
+        text = text.replace(f'"@{number}@"', token)
+    return text.encode("utf-8", "surrogatepass")
+
+
+@st.composite
+def npz_files(draw: st.DrawFn) -> bytes:
+    """Our own motion file with broken arrays, headers and members."""
+    members = {key: member(array) for key, array in NPZ.items()}
+    for _ in range(draw(st.integers(1, 3))):
+        key = draw(st.sampled_from((*NPZ, "unknown", "a\nb", "../up")))
+        what = draw(st.sampled_from(("array", "array", "header", "bytes", "drop", "nothing")))
+        if what == "array":
+            members[key] = member(ARRAYS[draw(NUMBER) % len(ARRAYS)])
+        elif what == "header":
+            dtype, shape = draw(st.sampled_from(DTYPES)), draw(st.sampled_from(SHAPES))
+            members[key] = forged(dtype, shape, draw(st.sampled_from((0, 8, 320, 10**6))), draw(st.booleans()))
+        elif what == "bytes":
+            members[key] = draw(changed_bytes(members.get(key, b"\x93NUMPY\x03\x00")))
+        elif what == "drop":
+            members.pop(key, None)
+        else:
+            members[key] = b""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", draw(st.sampled_from((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))), compresslevel=1) as archive:
+        for key, data in members.items():
+            archive.writestr(f"{key}.npy", data)
+    return packed.getvalue()
+
+
+def member(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.lib.format.write_array(file, array)
+    return file.getvalue()
+
+
+def _good(suffix: str) -> bytes:
+    if suffix != ".npz":
+        return json.dumps(DEEPMIMIC).encode()
+    packed = io.BytesIO()
+    np.savez(packed, **NPZ)
+    return packed.getvalue()
+
+
+GOOD = {suffix: _good(suffix) for suffix in READERS}
+KNOWING = {".txt": deepmimic_files(), ".json": deepmimic_files(), ".npz": npz_files()}
+KINDS = [".txt", ".npz"]
+
+
+def files(suffix: str) -> st.SearchStrategy[bytes]:
+    """Files of a kind: mostly nearly good ones."""
+    knowing = KNOWING[suffix]
+    return st.one_of(knowing, knowing, changed_bytes(GOOD[suffix]), st.binary(max_size=200))
+
+
+# -------------------------------------------------------------------------------------------------------------------------- tests
+
+
+def test_every_reader_is_tried():
+    assert set(KNOWING) == set(READERS) and {READERS[kind] for kind in KINDS} == set(READERS.values())
+
+
+@pytest.mark.parametrize("suffix", READERS)
+def test_the_files_that_are_changed_are_good_ones(tmp_path, suffix):
+    path = tmp_path / f"good{suffix}"
+    path.write_bytes(GOOD[suffix])
+    assert load(path).loop == "wrap"
+
+
+def peak() -> float:
+    """MiB that this process has taken at most."""
+    if sys.platform == "win32":
+        return 0.0
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**10 if sys.platform == "linux" else 2**20)
+
+
+def try_files(suffix: str, folder: Path, count: int) -> int:
+    """Read so many files; how many of them were good."""
+    path, accepted, before = folder / f"any{suffix}", [], peak()
+
+    @settings(max_examples=count, database=None, suppress_health_check=list(HealthCheck), phases=(Phase.generate, Phase.shrink))
+    @given(files(suffix))
+    def read(content: bytes) -> None:
+        path.write_bytes(content)
+        began = time.process_time()
+        try:
+            load(path)
+            accepted.append(True)
+        except MotionFormatError as error:
+            line = str(error)
+            assert path.name in line and len(line.splitlines()) == 1 and len(line) < 600, line
+        assert time.process_time() - began < SECONDS
+        assert peak() - before < MEBIBYTES
+
+    read()
+    return len(accepted)
+
+
+@pytest.mark.parametrize("suffix", KINDS)
+def test_any_file_is_read_or_refused_in_one_line(tmp_path, suffix):
+    assert try_files(suffix, tmp_path, 150) > 0  # some of them are good ones, or only the first check would be tried
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", KINDS)
+def test_any_of_many_files_is_read_or_refused_in_one_line(tmp_path, suffix):
+    began = time.perf_counter()
+    accepted = try_files(suffix, tmp_path, INPUTS)
+    print(f"{suffix}: {INPUTS} files in {time.perf_counter() - began:.0f} s, {accepted} of them read")
+
+
+def test_an_hour_in_three_frames_does_not_fill_the_memory(tmp_path):
+    # the rate of the shortest frame would make 860 000 frames of these
+    path = tmp_path / "long.txt"
+    path.write_text(json.dumps({"Frames": [[d, *FRAME[1:]] for d in (3590.0, 0.005, 1.0)]}))
+    clip = load(path)
+    assert clip.num_frames <= 301 and clip.duration == pytest.approx(3590.005)
+
+
+@pytest.mark.parametrize("key", ["joint_names", "name"])
+def test_a_small_file_with_a_huge_member_is_refused_before_it_is_unpacked(tmp_path, key):
+    path, before = tmp_path / "bomb.npz", peak()
+    header = forged("|S1" if key != "name" else "|S50000000", (5 * 10**7,) if key != "name" else (), 0, False)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name, array in NPZ.items():
+            if name != key:
+                archive.writestr(f"{name}.npy", member(array))
+        with archive.open(f"{key}.npy", "w") as file:
+            file.write(header)
+            file.write(bytes(5 * 10**7))
+    with pytest.raises(MotionFormatError, match=f'key "{key}": expected at most'):
+        load(path)
+    assert peak() - before < 100  # 50 of them this test's own
+
+
+def test_what_the_zip_says_of_a_member_is_checked_against_its_header(tmp_path):
+    path = tmp_path / "cut.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in NPZ.items():
+            data = member(array)
+            archive.writestr(f"{name}.npy", data[:-8] if name == "rotations" else data)
+    with pytest.raises(MotionFormatError, match=r'key "rotations": is cut off: \(5, 2, 4\) values of 8 bytes in 312 bytes'):
+        load(path)
