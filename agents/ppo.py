@@ -65,6 +65,8 @@ class PPOSettings:
     """Standard deviation that is not learned falls from `initial_std` to this, by equal ratios in equal numbers of steps."""
     std_steps: float = 1e7
     """Environment steps after which it is there."""
+    precision: str = "float32"
+    """float32, or bfloat16 for the hidden layers alone: three times as fast on processors that have it."""
     normalize_observations: bool = True
     """Standardise observations by their running mean and variance."""
 
@@ -104,6 +106,7 @@ class ActorCritic(nn.Module):
         self.observations = RunningNormalizer((observation_size,))
         self.returns = RunningNormalizer(())
         self.normalize = settings.normalize_observations
+        self.reduced = settings.precision == "bfloat16"
         if not self.discrete:
             log_std = torch.full((actions,), math.log(settings.initial_std))
             self.log_std = nn.Parameter(log_std, requires_grad=settings.learn_std)
@@ -114,12 +117,24 @@ class ActorCritic(nn.Module):
 
     def policy(self, features: Tensor) -> DiagonalGaussian | Categorical:
         """The distribution of actions."""
-        output = self.actor(features)
+        output = self._through(self.actor, features)
         return Categorical(output) if self.discrete else DiagonalGaussian(output, self.log_std)
 
     def value(self, features: Tensor) -> Tensor:
         """Expected discounted return, (...)."""
-        return self.critic(features).squeeze(-1) * self.returns.std + self.returns.mean
+        return self.standard_value(features) * self.returns.std + self.returns.mean
+
+    def standard_value(self, features: Tensor) -> Tensor:
+        """The value in units of its own standard deviation, (...)."""
+        return self._through(self.critic, features).squeeze(-1)
+
+    def _through(self, network: nn.Sequential, features: Tensor) -> Tensor:
+        if not self.reduced:
+            return network(features)
+        # the last layer stays whole: an action's log-probability divides its rounding error by a small standard deviation
+        with torch.autocast(features.device.type, torch.bfloat16):
+            hidden = network[:-1](features)
+        return network[-1](hidden.float())
 
 
 @dataclass
@@ -232,7 +247,7 @@ class PPO(Agent):
                 log_ratio = policy.log_prob(action[rows]) - old_log_prob[rows]
                 ratio, a = log_ratio.exp(), advantage[rows]
                 policy_loss = -torch.min(ratio * a, ratio.clamp(1 - s.clip_range, 1 + s.clip_range) * a).mean()
-                value_loss = (model.critic(features[rows]).squeeze(-1) - target[rows]).square().mean()
+                value_loss = (model.standard_value(features[rows]) - target[rows]).square().mean()
                 entropy = policy.entropy().mean()
                 loss = policy_loss + s.vf_coef * value_loss - s.ent_coef * entropy
                 self.optimizer.zero_grad()

@@ -20,6 +20,7 @@ from mprl.motion import rotations as rot
 from mprl.motion.characters.character import Character
 from mprl.motion.clip import MotionClip
 from mprl.motion.contacts import label_contacts, lift_out_of_floor
+from mprl.motion.dynamics import inverse_dynamics
 
 # Hz; clips are laid out at the multiple of their own rate that reaches this. Each frame is then a row, and between neighbouring
 # rows linear interpolation and slerp differ by less than float32 resolves, so sampling is two gathers and one blend.
@@ -34,8 +35,8 @@ class Reference:
         root_position: (W, 3) m. rotations: of the root and the ball joints, (W, 1 + balls, 4) wxyz. hinges: (W, hinges) rad.
         qvel: (W, nv); root linear in the world, angular velocities in the moving body.
         control: the pose as actuator targets, (W, nu): rotation vectors and angles, rad.
-        feedforward: what a PD controller that damps the joints must aim at to follow the motion, (W, nu) rad:
-            control + (kd / kp) d control / dt.
+        feedforward: what PD controllers that damp the joints must aim at to follow the motion, (W, nu) rad:
+            control + (kd x joint velocity + the torque that the motion asks for) / kp; see `motion/dynamics.py`.
         body_position: (W, B, 3) m. com: centre of mass, (W, 3) m. com_velocity: (W, 3) m/s.
         contacts: how much each foot bears on the floor, (W, feet) in [0, 1].
         order: where each entry of qpos stands in (root_position, rotations, hinges), (nq,).
@@ -173,12 +174,16 @@ def _lay_out(clip: MotionClip, character: Character, velocity_cutoff: float | No
     contacts = torch.tensor(clip.contacts, dtype=torch.float64)
     contacts = torch.lerp(contacts[before], contacts[before + 1], blend.unsqueeze(-1))
     control = character.to_control(qpos)
-    # A joint damped by kd follows its target late by kd / kp seconds; aiming ahead by as much undoes it.
+    # what the joints' damping takes from the motion, and what its acceleration, gravity and the floor ask of the motors
     frames = character.to_qpos(clip)
     closed = _is_closed(clip, frames, character)
-    rate = kinematics.linear_velocity(character.to_control(frames), clip.frame_rate, closed)
-    rate = _low_passed(rate, clip.frame_rate, velocity_cutoff, closed)
-    feedforward = control + torch.as_tensor(character.damping_lag) * torch.lerp(rate[before], rate[before + 1], blend.unsqueeze(-1))
+    acceleration = _low_passed(kinematics.linear_velocity(velocity, clip.frame_rate, closed), clip.frame_rate, velocity_cutoff, closed)
+    torque = inverse_dynamics(
+        character, frames.numpy(), velocity.numpy(), acceleration.numpy(), np.asarray(clip.contacts, dtype=np.float64)
+    )
+    along = character.along_actuators
+    lead = torch.as_tensor(character.damping_lag * along(velocity.numpy()) + along(torque) / character.kp)
+    feedforward = control + torch.lerp(lead[before], lead[before + 1], blend.unsqueeze(-1))
     balls, hinges = torch.as_tensor(character.ball_qpos.flatten()), torch.as_tensor(character.hinge_qpos)
     pose = torch.cat((qpos[:, :3], qpos[:, balls], qpos[:, hinges]), dim=1)
     return torch.cat((pose, qvel, control, feedforward, body.flatten(1), com, com_velocity, contacts), dim=1)

@@ -70,7 +70,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
 
     | `action_mode` | target, rad |
     |---|---|
-    | `"residual"` (default) | the reference one control step ahead, with a lead that makes up for the joints' damping (target = q + (kd / kp) dq/dt, so that an action of 0 is a PD controller on the reference's pose and velocity), + 0.5 x action |
+    | `"residual"` (default) | the reference one control step ahead, with a lead that makes up for the joints' damping and adds the torque that the motion asks for (target = q + (kd dq/dt + torque) / kp by inverse dynamics, `motion/dynamics.py`), + 0.5 x action |
     | `"absolute"` | the clips' mean pose + 1.5 x action |
 
     Once a control step each target is moved to where the whole torque of its actuator, kp (target - q) - kd dq/dt, is within the

@@ -80,10 +80,24 @@ class Character:
         return np.array([int(self.model.joint(name).qposadr[0]) for name in self.hinge_joints], dtype=int)
 
     @cached_property
+    def kp(self) -> np.ndarray:
+        """Stiffness of each actuator, (nu,) N m/rad."""
+        return self.model.actuator_gainprm[:, 0].copy()
+
+    @cached_property
     def damping_lag(self) -> np.ndarray:
         """How late each actuator's joint follows a moving target: damping / kp, (nu,) s."""
         dofs = self.model.jnt_dofadr[self.model.actuator_trnid[:, 0]]
-        return self.model.dof_damping[dofs] / self.model.actuator_gainprm[:, 0]
+        return self.model.dof_damping[dofs] / self.kp
+
+    def along_actuators(self, motion: np.ndarray) -> np.ndarray:
+        """Velocities or torques of the degrees of freedom along the actuators, (..., nv) -> (..., nu)."""
+        axes = np.zeros((self.model.nv, self.model.nu))
+        for actuator, joint in enumerate(self.model.actuator_trnid[:, 0]):
+            count = 3 if self.model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_BALL else 1
+            first = int(self.model.jnt_dofadr[joint])
+            axes[first : first + count, actuator] = self.model.actuator_gear[actuator, :count]
+        return motion @ axes
 
     def to_qpos(self, clip: MotionClip) -> Tensor:
         """The clip as MuJoCo positions, (T, nq) float64: root position, root quaternion, joints."""
