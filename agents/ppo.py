@@ -109,7 +109,7 @@ class ActorCritic(nn.Module):
         self.observations = RunningNormalizer((observation_size,))
         self.returns = RunningNormalizer(())
         self.normalize = settings.normalize_observations
-        self.bfloat16 = False
+        self.reduced = False
         if not self.discrete:
             log_std = torch.full((actions,), math.log(settings.initial_std))
             self.log_std = nn.Parameter(log_std, requires_grad=settings.learn_std)
@@ -120,7 +120,7 @@ class ActorCritic(nn.Module):
 
     def policy(self, features: Tensor) -> DiagonalGaussian | Categorical:
         """The distribution of actions."""
-        output = precision.forward(self.actor, features, self.bfloat16)
+        output = precision.forward(self.actor, features, self.reduced)
         return Categorical(output) if self.discrete else DiagonalGaussian(output, self.log_std)
 
     def value(self, features: Tensor) -> Tensor:
@@ -129,7 +129,7 @@ class ActorCritic(nn.Module):
 
     def standard_value(self, features: Tensor) -> Tensor:
         """The value in units of its own standard deviation, (...)."""
-        return precision.forward(self.critic, features, self.bfloat16).squeeze(-1)
+        return precision.forward(self.critic, features, self.reduced).squeeze(-1)
 
 
 @dataclass
@@ -163,7 +163,7 @@ class PPO(Agent):
 
     def _build(self) -> None:
         self.model = ActorCritic(self.observation_size, self.action_space, self.settings).to(self.device)
-        self.model.bfloat16 = precision.uses_bfloat16(self.settings.precision, self.device)
+        self.model.reduced = precision.uses_bfloat16(self.settings.precision, self.device)
         trained = [p for p in self.model.parameters() if p.requires_grad]
         # fused Adam is one kernel in place of one for each tensor
         self.optimizer = torch.optim.Adam(trained, lr=self.settings.learning_rate, eps=1e-5, fused=True)
