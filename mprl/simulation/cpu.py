@@ -6,7 +6,9 @@ counter, so its change is what `diverged` watches.
 
 from __future__ import annotations
 
+import logging
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +19,8 @@ from mujoco.batch import Batch
 from torch import Tensor
 
 from mprl.errors import SettingError
+
+_log = logging.getLogger("mprl")
 
 _VELOCITY = int(mujoco.mjtStage.mjSTAGE_VEL)
 _NONE = int(mujoco.mjtStage.mjSTAGE_NONE)
@@ -71,6 +75,8 @@ class CpuSimulation:
         self._contact_address = np.array(addresses)
         self._touched = np.zeros((num_worlds, model.nsensordata), dtype=bool)
         self._diverged = np.zeros(num_worlds, dtype=bool)
+        self._unreported = 0
+        self.troubles: Counter[str] = Counter()
         self._history = np.empty((0, 0, 0))
         self._kept: dict[str, np.ndarray] = {}
         if (model.sensor_needstage > _VELOCITY).any():
@@ -108,6 +114,7 @@ class CpuSimulation:
         if touched is not None:
             self._touched |= touched
         self._diverged[:] = self._batch.warning[:, _BAD, _COUNT].sum(axis=1) > before
+        self._unreported += int(np.count_nonzero(self._diverged))
 
     def _record(self, substeps: int) -> np.ndarray | None:
         """Advance, and tell which sensors were positive after any substep but the first, (worlds, sensors)."""
@@ -166,3 +173,11 @@ class CpuSimulation:
     def ray(self, origin: Tensor, direction: Tensor, **options: Any) -> Tensor:
         distance, *_ = self._batch.ray(origin.numpy(), direction.numpy(), **options)
         return torch.from_numpy(distance)
+
+    def check(self) -> Counter[str]:
+        found = Counter(diverged=self._unreported)
+        self._unreported = 0
+        self.troubles += found
+        if found["diverged"]:
+            _log.warning("the physics of %d worlds diverged; the environment resets such worlds", found["diverged"])
+        return found

@@ -11,6 +11,7 @@ The environments are written against this and run on every back end. All tensors
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -25,10 +26,14 @@ class Simulation(Protocol):
     model: mujoco.MjModel
     num_worlds: int
     device: torch.device
+    troubles: Counter[str]  # what `check` has found since the simulation was made
 
     @property
     def diverged(self) -> Tensor:
-        """Worlds whose physics broke down in the last `step`, (worlds,) bool. Their state is not to be trusted: reset them."""
+        """Worlds whose physics broke down in the last `step`, (worlds,) bool. Their state is not to be trusted: reset them.
+
+        Positions, velocities or accelerations are not finite or beyond 1e10, or contacts were lost because a buffer was full.
+        """
         ...
 
     def bind(self, field: str) -> Tensor:
@@ -83,4 +88,13 @@ class Simulation(Protocol):
 
     def ray(self, origin: Tensor, direction: Tensor, **options: Any) -> Tensor:
         """Distance along each ray to the first geom, (worlds, rays) m; -1 where it hits nothing. Inputs (worlds, rays, 3)."""
+        ...
+
+    def check(self) -> Counter[str]:
+        """Log and count what went wrong since the last call; no other call waits for a GPU, so call it now and then.
+
+        Returns:
+            `diverged`: worlds that did. On a GPU also `overflowed`: steps of a world that a buffer was too small for; buffers have
+            grown now. `iteration_limited`: steps of a world in which the constraint solver stopped at its limit, which is harmless.
+        """
         ...
