@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 import math
 import time
 import tomllib
@@ -120,8 +121,9 @@ class Agent(ABC):
 
     @classmethod
     def training_preset(cls, env_id: str) -> dict[str, Any]:
-        """Tuned `num_envs` and `steps` for an environment id, {} where there are none."""
-        return {key: value for key, value in cls._preset(env_id).items() if key in ("num_envs", "steps")}
+        """Tuned `num_envs` and fields of `runs.Plan` for an environment id, {} where there are none."""
+        names = {field.name for field in dataclasses.fields(cls.Settings)}
+        return {key: value for key, value in cls._preset(env_id).items() if key not in names}
 
     @classmethod
     def _preset(cls, env_id: str) -> dict[str, Any]:
@@ -409,12 +411,20 @@ def _space(description: dict[str, Any]) -> Any:
 
 def _plain(kwargs: dict[str, Any]) -> dict[str, Any]:
     """Keyword arguments that JSON can hold; paths as text. Others (functions, clips in memory) cannot be written down."""
-    plain: dict[str, Any] = {}
-    for key, value in kwargs.items():
-        if isinstance(value, Path):
-            plain[key] = str(value)
-        elif isinstance(value, list | tuple) and all(isinstance(v, str | Path | int | float) for v in value):
-            plain[key] = [str(v) if isinstance(v, Path) else v for v in value]
-        elif value is None or isinstance(value, bool | int | float | str):
-            plain[key] = value
-    return plain
+    return {key: _as_json(value) for key, value in kwargs.items() if _is_json(value)}
+
+
+def _is_json(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_json(item) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return all(map(_is_json, value))
+    return value is None or (isinstance(value, bool | int | float | str | Path) and not isinstance(value, enum.Enum))
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _as_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_json(item) for item in value]
+    return str(value) if isinstance(value, Path) else value

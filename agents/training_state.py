@@ -57,9 +57,8 @@ def restore(agent: Agent, tensors: dict[str, Tensor], numbers: dict[str, Any]) -
     try:
         for key, found in (("num_envs", agent.batch.num_worlds), ("device", agent.device.type)):
             if numbers[key] != found:
-                raise CheckpointError(
-                    f"learning was saved with {key} {numbers[key]}, here it is {found}; load with training=False to begin anew"
-                )
+                what = f"learning was saved with {key} {numbers[key]}, here it is {found}"
+                raise CheckpointError(f"{what}; load with training=False to begin anew from its weights")
         if numbers["num_timesteps"] != agent.num_timesteps:
             raise CheckpointError(f"learning was saved at step {numbers['num_timesteps']}, the weights at {agent.num_timesteps}")
         if numbers["torch_threads"] != torch.get_num_threads():

@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
     folder = train.free_folder(options.out or unused_folder())
     agent = train.make_agent(training)
     print(f"A humanoid of 45 kg learns to imitate '{options.motion}' for {options.minutes:g} minutes, in {folder}. Ctrl-C ends it early.")
-    ended = train.train(agent, folder, *train.budget(training))
+    ended = train.train(agent, folder, train.plan(training))
     if ended:
         train.summarise(agent, folder)
         return ended

@@ -98,11 +98,9 @@ def evaluate_folder(folder: Path, episodes: int = 32, seed: int = 0, video: Path
     if episodes < 1:
         raise SettingError(f"expected at least 1 episode, found --episodes {episodes}")
     config = read_config(folder)
-    settings = {key: value for key, value in config["env_kwargs"].items() if key not in OF_TRAINING}
     if video is not None:
         _check_video(video, config["env_id"])
-        settings["render_mode"] = "rgb_array"
-    env = environments.make(config["env_id"], min(episodes, 16), **settings)
+    env = environment(config, episodes, **({} if video is None else {"render_mode": "rgb_array"}))
     try:
         agent = load_agent(folder, env, training=False)
         results = evaluate(agent, env, episodes=episodes, seed=seed, video=video)
@@ -112,6 +110,16 @@ def evaluate_folder(folder: Path, episodes: int = 32, seed: int = 0, video: Path
     if "error_over_phase" in results:
         phase_error(results["error_over_phase"], folder / "phase_error.png", f"{config['env_id']} · {config['agent']}")
     return results
+
+
+def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The keyword arguments of the environment that an agent was trained in, without those of how it was trained."""
+    return {key: value for key, value in config["env_kwargs"].items() if key not in OF_TRAINING}
+
+
+def environment(config: Mapping[str, Any], episodes: int, **changes: Any) -> Any:
+    """The environment that an agent was trained in, with worlds for so many episodes."""
+    return environments.make(config["env_id"], min(episodes, 16), **settings_of(config), **changes)
 
 
 def _check_video(path: Path, env_id: str) -> None:

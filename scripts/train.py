@@ -1,4 +1,4 @@
-"""`mprl train ENV_ID --agent NAME`: train an agent in any registered Gymnasium environment.
+"""`mprl train ENV_ID --agent NAME`: train an agent in any registered Gymnasium environment; `mprl train --resume DIR`: go on.
 
 The command line is parsed twice: which options there are depends on the environment and the agent, so their names are found first.
 """
@@ -16,6 +16,7 @@ if __name__ == "__main__" and not __package__:  # python scripts/train.py: the c
 
 import contextlib
 import dataclasses
+import functools
 import math
 import os
 import signal
@@ -28,7 +29,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from mprl.errors import CheckpointError, DeviceError, SettingError, unknown_name
-from mprl.scripts import environments
+from mprl.scripts import environments, evaluate
 from mprl.scripts.options import parse
 from mprl.scripts.tables import table
 
@@ -36,9 +37,12 @@ if TYPE_CHECKING:
     from gymnasium.envs.registration import EnvSpec
 
     from mprl.agents.agent import Agent
+    from mprl.agents.runs import Plan
 
 DEFAULT_AGENT = "ppo"
 DEFAULT_STEPS = 1_000_000
+DEFAULT_EVALUATE_EVERY = 500_000
+EVALUATION_EPISODES = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,15 +65,33 @@ class Options:
     """of everything random"""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
     """run folder, new or empty; by default runs/<environment>-<agent>-<time>"""
+    checkpoint_every: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
+    """steps between checkpoints; by default the preset's, or 100 000"""
+    keep_checkpoints: Annotated[int, tyro.conf.arg(metavar="K")] = 3
+    """how many checkpoints are kept"""
+    evaluate_every: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
+    """steps between evaluations, the best agent is kept in DIR/best; 0: none; by default the preset's, or 500 000"""
+    resume: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
+    """go on with the run in this folder, or from one of its checkpoints; only --steps or --minutes, its new end, can be given too"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResumeOptions:
+    """What is told to `mprl train --resume`."""
+
+    resume: Path
+    steps: float | None = None
+    minutes: float | None = None
 
 
 def main(argv: Sequence[str]) -> int:
     """Run `mprl train`."""
     options = read(argv)
+    if isinstance(options, ResumeOptions):
+        return resume(options.resume, options.steps, options.minutes)
     folder = free_folder(options.out or default_folder(options.env_id, options.agent))
     agent = make_agent(options)
-    steps, seconds = budget(options)
-    ended = train(agent, folder, steps, seconds)
+    ended = train(agent, folder, plan(options))
     summarise(agent, folder)
     return ended
 
@@ -87,6 +109,8 @@ def read(argv: Sequence[str]) -> Any:
 
     words = list(argv)
     help_wanted = "-h" in words or "--help" in words
+    if not help_wanted and any(word.partition("=")[0] == "--resume" for word in words):
+        return _read_resume(words)
     env_at, name = named(words)
     if name not in AGENTS:
         raise unknown_name("agent", name, AGENTS, "mprl list agents")
@@ -134,6 +158,19 @@ def named(words: Sequence[str]) -> tuple[int | None, str]:
     return env_at, agent
 
 
+def _read_resume(words: list[str]) -> ResumeOptions:
+    for at, word in enumerate(words):
+        option = word.partition("=")[0]
+        value = at > 0 and words[at - 1] in ("--resume", "--steps", "--minutes")
+        if option not in ("--resume", "--steps", "--minutes") and not value:
+            raise SettingError(
+                f"{option} cannot be given with --resume: the run goes on as it was begun; --steps or --minutes set its new end"
+            )
+    options = parse(ResumeOptions, "mprl train", words)
+    _check_end(options)
+    return options
+
+
 def _overview(agents: dict[str, Any]) -> str:
     envs = "\n".join(f"  {name}" for name in environments.ours())
     return (
@@ -146,16 +183,24 @@ def _overview(agents: dict[str, Any]) -> str:
 def _check(options: Any) -> None:
     from mprl.agents.environments import check_seed
 
+    _check_end(options)
+    for name, least in (("checkpoint_every", 1), ("keep_checkpoints", 1), ("evaluate_every", 0)):
+        value = getattr(options, name)
+        if value is not None and value < least:
+            raise SettingError(f"--{name.replace('_', '-')} must be at least {least}, found {value}")
+    if options.num_envs is not None and options.num_envs < 1:
+        raise SettingError(f"expected at least 1 world, found --num-envs {options.num_envs}")
+    check_seed(options.seed)
+    check_device(options.device)
+
+
+def _check_end(options: Any) -> None:
     if options.steps is not None and options.minutes is not None:
         raise SettingError("give --steps or --minutes, not both")
     for name in ("steps", "minutes"):
         value = getattr(options, name)
         if value is not None and not (value > 0 and math.isfinite(value)):
             raise SettingError(f"--{name} must be a positive number, found {value:g}")
-    if options.num_envs is not None and options.num_envs < 1:
-        raise SettingError(f"expected at least 1 world, found --num-envs {options.num_envs}")
-    check_seed(options.seed)
-    check_device(options.device)
 
 
 def check_device(device: str | None) -> None:
@@ -192,14 +237,22 @@ def make_agent(options: Any) -> Agent:
     return agent
 
 
-def budget(options: Any) -> tuple[float | None, float | None]:
-    """How many steps or how many seconds to train for."""
+def plan(options: Any) -> Plan:
+    """Until when to train, and how often to save and to evaluate."""
     from mprl.agents import AGENTS
+    from mprl.agents.runs import Plan
 
-    if options.minutes is not None:
-        return None, 60.0 * options.minutes
-    preset = AGENTS[options.agent].training_preset(environments.find(options.env_id).id)
-    return options.steps or preset.get("steps", DEFAULT_STEPS), None
+    spec = environments.find(options.env_id)
+    preset = AGENTS[options.agent].training_preset(spec.id)
+    steps = options.steps or preset.get("steps", DEFAULT_STEPS)
+    evaluate_every = preset.get("evaluate_every", DEFAULT_EVALUATE_EVERY) if options.evaluate_every is None else options.evaluate_every
+    return Plan(
+        steps=steps if options.minutes is None else None,
+        minutes=options.minutes,
+        checkpoint_every=options.checkpoint_every or preset.get("checkpoint_every", Plan.checkpoint_every),
+        keep_checkpoints=options.keep_checkpoints,
+        evaluate_every=evaluate_every,
+    )
 
 
 def default_folder(env_id: str, agent: str) -> Path:
@@ -224,40 +277,107 @@ def free_folder(folder: Path) -> Path:
     return folder
 
 
-def train(agent: Agent, folder: Path, steps: float | None, seconds: float | None) -> int:
+def train(agent: Agent, folder: Path, plan: Plan) -> int:
     """Train into a run folder, with a live display; Ctrl-C and SIGTERM end it early, with everything saved.
 
     Returns:
         Exit code: 0, or 128 + the signal that ended it.
     """
+    from mprl.agents.runs import alone, checkpoints_of, save_checkpoint, steps_of
     from mprl.scripts.plots import learning_curve
 
-    agent.save(folder)  # says at once when the folder cannot be written to, and evaluates from the first minute on
-    try:
-        number = _learn(agent, folder, steps, seconds)
-    except OSError as error:  # a write that fails late, on a full disk, does not say of which file
-        error.filename = error.filename or os.fspath(folder)
-        raise
-    learning_curve(folder / "metrics.csv", folder / "learning_curve.png", f"{agent.env_id} · {agent.name}")
+    plan.write(folder)  # says at once when the folder cannot be written to
+    with alone(folder):
+        if not agent.num_timesteps:
+            save_checkpoint(agent, folder, plan.keep_checkpoints)
+        try:
+            number = _learn(agent, folder, plan)
+        except OSError as error:  # a write that fails late, on a full disk, does not say of which file
+            error.filename = error.filename or os.fspath(folder)
+            raise
+        learning_curve(folder / "metrics.csv", folder / "learning_curve.png", f"{agent.env_id} · {agent.name}")
     if number is None:
         return 0
     print(f"Stopped by {signal.Signals(number).name} after {agent.num_timesteps:,} steps; what was learned until then is saved.")
+    print(f"To go on, from step {steps_of(checkpoints_of(folder)[-1]):,}: mprl train --resume {folder}")
     return 128 + number
 
 
-def _learn(agent: Agent, folder: Path, steps: float | None, seconds: float | None) -> int | None:
+def _learn(agent: Agent, folder: Path, plan: Plan) -> int | None:
     """Learn and write; the number of the signal that ended it, or None."""
-    from mprl.agents.callbacks import Checkpoint, ProgressDisplay, RunWriter, all_of
+    from mprl.agents.callbacks import Checkpoint, Evaluation, ProgressDisplay, RunWriter, all_of
 
+    seconds = None if plan.minutes is None else 60.0 * plan.minutes
     with contextlib.ExitStack() as stack:
         stopped = stack.enter_context(stopping())
-        writer, display = RunWriter(folder), ProgressDisplay(steps, seconds)
+        writer, display = RunWriter(folder, agent.num_timesteps), ProgressDisplay(plan.steps, seconds)
         stack.callback(writer.close)
         stack.callback(display.close)
-        go_on = all_of(writer, display, Checkpoint(folder), lambda agent, metrics: stopped() is None)
-        agent.learn(steps, max_seconds=seconds, callback=go_on)
-        agent.save(folder)
+        make_env = functools.partial(evaluate.environment, agent.config, EVALUATION_EPISODES)
+        evaluation = Evaluation(folder, make_env, plan.evaluate_every, EVALUATION_EPISODES)
+        checkpoint = Checkpoint(folder, plan.checkpoint_every, plan.keep_checkpoints)
+        # what a checkpoint holds is in the metrics before it: the rows up to it stay when the run goes on from there
+        go_on = all_of(evaluation, writer, display, checkpoint, lambda agent, metrics: stopped() is None)
+        agent.learn(
+            None if plan.steps is None else plan.steps - agent.num_timesteps,
+            max_seconds=None if seconds is None else seconds - agent.seconds,
+            callback=go_on,
+        )
+        checkpoint.finish(agent)
         return stopped()
+
+
+def resume(folder: Path, steps: float | None = None, minutes: float | None = None) -> int:
+    """Go on with a run as if it had never stopped.
+
+    Args:
+        folder: of the run, or one of its checkpoints; later checkpoints are then removed.
+        steps, minutes: the run's new end, counted from its beginning; by default it keeps the one it has.
+
+    Returns:
+        Exit code, as `train`.
+
+    Raises:
+        MprlError: no run, a broken one, or one that has come to its end.
+    """
+    import torch
+
+    from mprl.agents import load_agent, runs
+    from mprl.agents.checkpoints import TRAINING, read_config, read_json
+
+    run, checkpoint = runs.newest(folder)
+    plan = runs.Plan.read(run)
+    if steps is not None or minutes is not None:
+        plan = dataclasses.replace(plan, steps=steps, minutes=minutes)
+    with runs.alone(run):
+        try:
+            config = read_config(checkpoint)
+            saved = read_json(checkpoint / TRAINING, "mprl-training", "the state of learning of an agent of mprl")
+            if isinstance(threads := saved.get("torch_threads"), int) and threads > 0:
+                torch.set_num_threads(threads)  # sums of floats depend on how many there are
+            check_device(saved.get("device"))
+            env = environments.make(config["env_id"], int(config.get("num_envs") or 1), saved.get("device"), **evaluate.settings_of(config))
+            agent = load_agent(checkpoint, env, saved.get("device") or "cpu")
+        except CheckpointError as error:
+            raise CheckpointError(f"{error}{_the_one_before(run, checkpoint)}") from None
+        if agent.num_timesteps >= (plan.steps or math.inf) or agent.seconds >= 60.0 * (plan.minutes or math.inf):
+            end = f"{agent.num_timesteps:,} steps" if plan.steps is not None else f"{agent.seconds / 60:.1f} minutes"
+            raise SettingError(f"{run}: has come to its end after {end}; give it a new one with --steps or --minutes")
+        for later in runs.checkpoints_of(run):
+            if runs.steps_of(later) > agent.num_timesteps:
+                runs.remove(later)
+        runs.tidy(run)
+    print(f"Going on from step {agent.num_timesteps:,}, in {run}.")
+    ended = train(agent, run, plan)
+    summarise(agent, run)
+    return ended
+
+
+def _the_one_before(run: Path, checkpoint: Path) -> str:
+    from mprl.agents import runs
+
+    before = [path for path in runs.checkpoints_of(run) if runs.steps_of(path) < runs.steps_of(checkpoint)]
+    return f"; from the checkpoint before: mprl train --resume {before[-1]}" if before else ""
 
 
 @contextlib.contextmanager
@@ -301,6 +421,8 @@ def contents(folder: Path) -> list[tuple[str, str]]:
         "config.json": "settings of the agent and the environment",
         "metrics.csv": "every metric of every iteration",
         "learning_curve.png": "learning curve",
+        "checkpoints": "checkpoints, for mprl train --resume",
+        "best": "the agent that was best in the evaluations",
         "evaluation.json": "results of the evaluation",
         "phase_error.png": "tracking error over the phase of the clip",
         "video.mp4": "the character and its reference (translucent)",

@@ -118,7 +118,7 @@ def run(motion: str, seed: int, plan: Plan, folder: Path) -> Run:
         words += ["--minutes", str(plan.minutes)] if plan.samples is None else ["--steps", str(plan.samples)]
         options = train.read(words)
         print(f"{clip}, seed {seed}: {_budget(plan)}, in {folder}")
-        if train.train(train.make_agent(options), folder, *train.budget(options)):
+        if train.train(train.make_agent(options), folder, train.plan(options)):
             raise KeyboardInterrupt
     return Run(clip, seed, folder, _evaluate(folder, asked, plan.video))
 
