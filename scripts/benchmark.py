@@ -1,4 +1,4 @@
-"""`mprl benchmark env|ppo|imitation`: our figures beside the peer's and the limit's, from one run.
+"""`mprl benchmark env|ppo|peers|profile|imitation|render|soak`: our figures beside the peer's and the limit's, from one run.
 
 The peer is what people use today; the limit is what no implementation on this machine can exceed. What is compared is measured in
 turn, in short rounds, and the medians are told.
@@ -97,12 +97,61 @@ class ImitationOptions(Options):
     """film an episode of each run into its folder"""
 
 
+@dataclass(frozen=True, kw_only=True)
+class PeersOptions(PpoOptions):
+    """PPO against what people use: Stable-Baselines3 and a CleanRL-style loop, on processes and on our batch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProfileOptions(Options):
+    """Where the time of a training step goes, and what bounds each part."""
+
+    motion: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE", help_behavior_hint="")] = None
+    """what is learned; by default humanoid3d_walk.txt in $MPRL_MOCAP, or the shipped walk"""
+    num_envs: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
+    """worlds; by default the preset's"""
+    seconds: Annotated[float, tyro.conf.arg(metavar="S")] = 30.0
+    """for which the time is taken"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderOptions(Options):
+    """Pictures: drawing and filming, against Humanoid-v5 and MuJoCo's bare drawing."""
+
+    motion: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE", help_behavior_hint="")] = None
+    """whose poses are drawn; by default humanoid3d_walk.txt in $MPRL_MOCAP, or the shipped walk"""
+    seconds: Annotated[float, tyro.conf.arg(metavar="S")] = 30.0
+    """for the comparison"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoakOptions(Options):
+    """Very many control steps: flat memory, finite numbers, no world that diverges."""
+
+    motion: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE", help_behavior_hint="")] = None
+    """what is imitated; by default humanoid3d_walk.txt in $MPRL_MOCAP, or the shipped walk"""
+    agent: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
+    """run folder of the policy that acts half of the time, instead of an untrained one"""
+    steps: Annotated[float, tyro.conf.arg(metavar="N")] = 1e8
+    """control steps over all worlds"""
+    every: Annotated[float, tyro.conf.arg(metavar="N")] = 1e6
+    """steps between two rows of the table"""
+    num_envs: Annotated[int, tyro.conf.arg(metavar="N")] = 1024
+    """worlds stepped together"""
+    out: Annotated[Path, tyro.conf.arg(metavar="FILE")] = Path("runs/soak.csv")
+    """the table: memory, episodes and divergences as they go; kept where Ctrl-C ends it"""
+
+
 def main(argv: Sequence[str]) -> int:
     """Run `mprl benchmark`."""
     commands: dict[str, tuple[type[Options], Callable[[Any], Measured]]] = {
         "env": (EnvOptions, env),
         "ppo": (PpoOptions, ppo),
         "imitation": (ImitationOptions, imitation),
+        "peers": (PeersOptions, peers),
+        "profile": (ProfileOptions, profile),
+        "render": (RenderOptions, render),
+        "soak": (SoakOptions, soak),
     }
     if not argv or argv[0] in ("-h", "--help"):
         rows = "\n".join(f"  {name:<10} {options.__doc__}" for name, (options, _) in commands.items())
@@ -119,7 +168,7 @@ def main(argv: Sequence[str]) -> int:
     from mprl.scripts.benchmarks.report import Report, command_line
 
     # an environment's tensors are small: a step of 1024 worlds took 45.0 ms with one torch thread, 46.4 with two
-    torch.set_num_threads(1 if argv[0] == "env" else options.threads)
+    torch.set_num_threads(1 if argv[0] in ("env", "soak") else options.threads)
     measured = measure(options)
     report = Report(argv[0], measured.figures, measured.settings, command_line(argv), measured.overview)
     written = []
@@ -163,6 +212,36 @@ def imitation(options: ImitationOptions) -> Measured:
     return measure(motions, o.runs, plan, picture)
 
 
+def peers(options: PeersOptions) -> Measured:
+    """Figures of PPO beside others'."""
+    from mprl.scripts.benchmarks.peers import measure
+
+    o = options
+    return measure(o.motion or default_motion(), o.num_envs, o.threads, o.seconds, o.round_seconds, o.peer_steps)
+
+
+def profile(options: ProfileOptions) -> Measured:
+    """Figures of the parts of a training step."""
+    from mprl.scripts.benchmarks.profiling import measure
+
+    return measure(options.motion or default_motion(), options.num_envs, options.threads, options.seconds)
+
+
+def render(options: RenderOptions) -> Measured:
+    """Figures of drawing."""
+    from mprl.scripts.benchmarks.pictures import measure
+
+    return measure(options.motion or default_motion(), options.seconds)
+
+
+def soak(options: SoakOptions) -> Measured:
+    """Figures of a soak."""
+    from mprl.scripts.benchmarks.soak import measure
+
+    o = options
+    return measure(o.motion or default_motion(), o.agent, o.steps, o.every, o.num_envs, o.threads, o.out)
+
+
 def default_motion() -> str:
     """The walk that DeepMimic's figures are of, where $MPRL_MOCAP has it; otherwise our own."""
     file = Path(os.environ.get("MPRL_MOCAP", "")) / "humanoid3d_walk.txt"
@@ -176,7 +255,19 @@ def page() -> Path:
 
 def _check(options: Options) -> None:
     """Say now, and not after an hour, what cannot be."""
-    for name in ("threads", "num_envs", "memory_worlds", "seconds", "round_seconds", "peer_steps", "seeds", "samples", "minutes"):
+    for name in (
+        "threads",
+        "num_envs",
+        "memory_worlds",
+        "seconds",
+        "round_seconds",
+        "peer_steps",
+        "seeds",
+        "samples",
+        "minutes",
+        "steps",
+        "every",
+    ):
         value = getattr(options, name, None)
         if value is not None and not (value > 0 and math.isfinite(value)):
             raise SettingError(f"--{name.replace('_', '-')} must be a positive number, found {value}")

@@ -1,1 +1,1 @@
-"""What `mprl benchmark` measures: `environment.py`, `learning.py`, `imitation.py`; and how it is told: `report.py`."""
+"""What `mprl benchmark` measures, a file each; the figures of others (`published.py`, `loops.py`); how it is told (`report.py`)."""

@@ -52,7 +52,7 @@ def measure(
         threads: of the simulation and of torch.
         seconds: for each of the two comparisons of speed.
     """
-    envs, agent, motion = _policy(motion, agent_folder, train_seconds, num_envs, threads)
+    envs, agent, motion = policy(motion, agent_folder, train_seconds, num_envs, threads)
     try:
         observation = envs.reset(seed=0)[0]
         with torch.no_grad():
@@ -67,7 +67,7 @@ def measure(
     return Measured([*figures, *_memory(motion, memory_worlds, threads)], settings)
 
 
-def _policy(motion: str, folder: Path | None, train_seconds: float, num_envs: int, threads: int) -> tuple[Any, Any, str]:
+def policy(motion: str, folder: Path | None, train_seconds: float, num_envs: int, threads: int) -> tuple[Any, Any, str]:
     """Environment, policy, and the motion that it imitates."""
     from mprl.agents import PPO, load_agent
     from mprl.agents.checkpoints import read_config
@@ -103,7 +103,7 @@ def _batch(envs: Any, window: physics.Window, motion: str, threads: int, seconds
             "ours": lambda: physics.replay(envs, window),
             "limit": lambda: bare.replay(window.states),
             "limit_current": lambda: bare.replay(window.states, physics.CURRENT),
-            "peer": lambda: COPIES * _rate(lambda t: copies.step(actions[t % len(actions)])),
+            "peer": lambda: COPIES * rate(lambda t: copies.step(actions[t % len(actions)])),
         }
         rates = alternate(ways, seconds)
     finally:
@@ -134,8 +134,8 @@ def _single(envs: Any, window: physics.Window, motion: str, seconds: float) -> F
         skip = int(humanoid.unwrapped.frame_skip)  # type: ignore[attr-defined]
         states = window.states[:, 0]
         ways: dict[str, Callable[[], float]] = {
-            "ours": lambda: physics.SUBSTEPS * _rate(_random_player(ours)),
-            "peer": lambda: skip * _rate(_random_player(humanoid)),
+            "ours": lambda: physics.SUBSTEPS * rate(_random_player(ours)),
+            "peer": lambda: skip * rate(_random_player(humanoid)),
             "limit": lambda: physics.single_world(envs.model, states, BURST_SECONDS / 4),
         }
         rates = alternate(ways, seconds)
@@ -171,7 +171,7 @@ def _random_player(env: gym.Env[Any, Any]) -> Callable[[int], None]:
     return step
 
 
-def _rate(step: Callable[[int], Any]) -> float:
+def rate(step: Callable[[int], Any]) -> float:
     """Calls a second, over a burst."""
     began, number = time.perf_counter(), 0
     while (elapsed := time.perf_counter() - began) < BURST_SECONDS or not number:
@@ -212,7 +212,7 @@ def growth(motion: str, worlds: int, threads: int, what: str) -> None:
     torch.set_num_threads(threads)
     one = physics.make(motion, 1, threads)
     one.reset(seed=0)
-    before = _resident("VmRSS")
+    before = resident("VmRSS")
     if what == "ours":
         envs = physics.make(motion, worlds, threads)
         envs.reset(seed=0)
@@ -220,11 +220,11 @@ def growth(motion: str, worlds: int, threads: int, what: str) -> None:
             envs.step(torch.zeros(worlds, envs.model.nu))
     else:
         physics.BarePhysics(one.model, worlds, threads).batch.step(nstep=_WINDOW)
-    after = _resident("VmHWM")
+    after = resident("VmHWM")
     print(json.dumps(None if before is None or after is None else [(after - before) / GIB, after / GIB]))
 
 
-def _resident(field: str) -> int | None:
+def resident(field: str) -> int | None:
     """Bytes of the resident set now (VmRSS) or at its highest (VmHWM); None where the system does not tell."""
     try:
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()

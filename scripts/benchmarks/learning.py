@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import importlib
 import os
 import time
 from collections.abc import Callable
@@ -15,6 +14,7 @@ import torch
 
 from mprl.scripts.benchmarks import physics
 from mprl.scripts.benchmarks.environment import COPIES, Measured, single_copy
+from mprl.scripts.benchmarks.loops import Sb3
 from mprl.scripts.benchmarks.report import Figure, alternate, medians
 
 _WINDOW = 12
@@ -99,31 +99,6 @@ def _networks(agent: Any, worlds: int, repeats: int = 8) -> tuple[float, float]:
     return forward, s.n_epochs * (time.perf_counter() - began) / (repeats * s.batch_size)
 
 
-class Sb3:
-    """Stable-Baselines3's PPO on any of its vector environments, with our network, minibatches and epochs.
-
-    Args:
-        venv: the environment.
-        settings: our PPO's.
-        n_steps: steps in every world before each update.
-    """
-
-    def __init__(self, venv: Any, settings: Any, n_steps: int) -> None:
-        from stable_baselines3 import PPO
-
-        s = settings
-        sizes = {"n_steps": n_steps, "batch_size": min(s.batch_size, n_steps * venv.num_envs), "n_epochs": s.n_epochs}
-        others = {"learning_rate": s.learning_rate, "gamma": s.gamma, "gae_lambda": s.gae_lambda, "clip_range": s.clip_range}
-        network = {"net_arch": list(s.hidden), "activation_fn": torch.nn.ELU}
-        self.model = PPO("MlpPolicy", venv, device="cpu", seed=0, policy_kwargs=network, **sizes, **others)
-
-    def round(self) -> float:
-        """Samples/s of one iteration."""
-        before, began = self.model.num_timesteps, time.perf_counter()
-        self.model.learn(1, reset_num_timesteps=False)
-        return (self.model.num_timesteps - before) / (time.perf_counter() - began)
-
-
 def measure(motion: str, num_envs: int | None, threads: int, seconds: float, round_seconds: float, peer_steps: int) -> Measured:
     """All figures of `mprl benchmark ppo`.
 
@@ -142,17 +117,11 @@ def measure(motion: str, num_envs: int | None, threads: int, seconds: float, rou
     limit = Limit(learner, threads)
     processes = SubprocVecEnv([functools.partial(single_copy, motion)] * COPIES, start_method="spawn")
     ways: dict[str, Callable[[], float]] = {"ours": learner.round, "limit": limit.round, "peer": Sb3(processes, s, peer_steps).round}
-    to_sb3 = getattr(importlib.import_module("mprl.envs"), "to_sb3", None)
-    others = []
-    if to_sb3 is not None:
-        others.append(physics.make(motion, learner.envs.num_envs, threads))
-        ways["sb3_on_batch"] = Sb3(to_sb3(others[0]), s, s.n_steps).round
     try:
         rates = alternate(ways, 0.0, least=max(3, round(seconds / round_seconds)))
     finally:
         processes.close()
-        for env in (learner.envs, *others):
-            env.close()
+        learner.envs.close()
     parts = {
         "ours_acting": learner.acting,
         "ours_learning": learner.learning,
@@ -178,9 +147,6 @@ def measure(motion: str, num_envs: int | None, threads: int, seconds: float, rou
             rounds={"ours": split["ours_learning"], "limit": split["limit_learning"]},
         ),
     ]  # fmt: skip
-    if "sb3_on_batch" in m:
-        against = f"through to_sb3; peer the same on SubprocVecEnv of {COPIES} single worlds"
-        figures.append(Figure("sb3_on_batch", "Stable-Baselines3 on our batch", unit, m["sb3_on_batch"], m["peer"], against=against))
     settings = {"motion": Path(motion).name, "worlds": learner.envs.num_envs, "threads": threads, "hidden": s.hidden}
     settings |= {"n_steps": s.n_steps, "batch_size": s.batch_size, "n_epochs": s.n_epochs, "peer's n_steps": peer_steps}
     settings["OMP_WAIT_POLICY"] = os.environ.get("OMP_WAIT_POLICY", "not set")

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import gymnasium as gym
+import numpy as np
 import pytest
 import torch
 
+from mprl.agents.ppo import PPOSettings
 from mprl.errors import CheckpointError, SettingError
 from mprl.motion import HUMANOID, load
 from mprl.scripts import benchmark
-from mprl.scripts.benchmarks import imitation, physics
+from mprl.scripts.benchmarks import imitation, physics, profiling, soak
+from mprl.scripts.benchmarks.loops import SingleLoop
 from mprl.scripts.benchmarks.published import contact_bodies
 from mprl.scripts.benchmarks.report import Figure, Report, alternate, command_line, medians
 
@@ -71,7 +75,7 @@ def test_a_page_without_its_markers_is_a_mistake(tmp_path):
 
 def test_the_page_has_a_place_for_every_benchmark(root):
     page = (root / "docs" / "benchmarks.md").read_text(encoding="utf-8")
-    for name in ("env", "ppo", "imitation"):
+    for name in ("env", "ppo", "peers", "profile", "imitation", "render", "soak"):
         assert page.index(f"<!-- {name}: begin -->") < page.index(f"<!-- {name}: end -->")
 
 
@@ -167,12 +171,8 @@ def test_a_run_that_has_learned_on_is_evaluated_anew(tmp_path, monkeypatch):
     found = dict.fromkeys(imitation.KEPT, 0.75) | {"fall_rate": 0.25, "num_timesteps": 3000}
     monkeypatch.setattr(imitation.evaluate, "evaluate_folder", lambda *args, **settings: found)
     figures = imitation.take_up(folder, video=False).figures
-    assert (figures["normalized_return"], figures["lasts_20_s_rate"], figures["samples_millions"], figures["minutes"]) == (
-        0.75,
-        0.75,
-        0.003,
-        4.5,
-    )
+    assert (figures["normalized_return"], figures["lasts_20_s_rate"]) == (0.75, 0.75)
+    assert (figures["samples_millions"], figures["minutes"]) == (0.003, 4.5)
     assert json.loads((folder / imitation.RESULT).read_text())["asked"] == {"seed": 0}  # what it was asked for stays
 
 
@@ -252,6 +252,110 @@ def test_a_mistake_is_told_in_one_line(mprl, tmp_path, words, expected):
     assert list(tmp_path.iterdir()) == []
 
 
+def rows(memory: list[float]) -> list[soak.Row]:
+    return [soak.Row(1_000_000 * (i + 1), 60.0 * (i + 1), kib, 10 * i, diverged=0, not_finite=0) for i, kib in enumerate(memory)]
+
+
+def test_a_soak_finds_memory_that_grows():
+    # 100 KiB a million steps, after caches of 50 MiB have filled; what is flat stays 0
+    grows, flat = rows([1000.0] * 2 + [50_000.0 + 100 * i for i in range(18)]), rows([1000.0] * 2 + [50_000.0] * 18)
+    assert soak.slope(grows) == pytest.approx(100.0) and soak.slope(flat) == pytest.approx(0.0, abs=1e-6)
+    figures = {figure.key: figure for figure in soak.summarise(grows, 2e7)}
+    assert (figures["memory_slope"].met, figures["steps"].met, figures["diverged"].met) == (False, True, True)
+    assert soak.summarise(flat, 1e8)[0].met is False  # it was stopped early
+    assert {figure.key: figure.met for figure in soak.summarise(flat, 2e7)}["memory_slope"] is True
+
+
+def test_a_soak_counts_what_goes_wrong():
+    class Broken:
+        """Two worlds: one diverges in each step, and sees NaN in every second one."""
+
+        num_envs, model, number = 2, SimpleNamespace(nu=3), 0
+
+        def reset(self, seed):
+            return torch.zeros(2, 4), {}
+
+        def step(self, action):
+            assert action.shape == (2, 3)
+            self.number += 1
+            observation = torch.zeros(2, 4)
+            observation[1, 2] = torch.nan if self.number % 2 else 0.0
+            worlds = torch.tensor([True, False])
+            return observation, torch.zeros(2), worlds, ~worlds, {"terminated_diverged": worlds}
+
+    found = list(soak.soak(Broken(), lambda observation: torch.zeros(2, 3), steps=400, every=100))
+    assert [row.steps for row in found] == [100, 200, 300, 400]
+    assert (found[-1].episodes, found[-1].diverged, found[-1].not_finite) == (400, 200, 100)
+
+
+def test_a_part_s_time_is_its_own(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(profiling.time, "perf_counter", lambda: now[0])
+
+    class Work:
+        def outer(self):
+            now[0] += 1.0
+            self.inner()
+            self.resets()
+
+        def inner(self):
+            now[0] += 2.0
+
+        def resets(self):
+            now[0] += 4.0
+            self.inner()
+
+    work, watch = Work(), profiling.Stopwatch()
+    watch.watch(work, "outer", "rest", "acting")
+    watch.watch(Work, "inner", "inner")
+    watch.watch(work, "resets", "resets")
+    work.inner()  # outside of any phase
+    work.outer()
+    assert dict(watch.spent) == {("acting", "rest"): 1.0, ("acting", "inner"): 2.0, ("acting", "resets"): 6.0}
+    watch.remove()
+    assert vars(work) == {} and Work.inner.__qualname__.endswith("Work.inner") and not hasattr(Work.inner, "__wrapped__")
+
+
+def test_traffic_is_counted_where_it_belongs():
+    watch = profiling.Stopwatch()
+    layer, data = torch.nn.Linear(3, 5, bias=False), torch.ones(2, 3)
+    watch.watch(layer, "forward", "networks", "learning")
+    with torch.no_grad(), profiling.Traffic(watch) as traffic:
+        layer(data)
+    key = ("learning", "networks")
+    assert traffic.flops[key] == 2 * 2 * 3 * 5  # a product and a sum for each pair
+    assert traffic.bytes[key] == 4 * (2 * 3 + 3 * 5 + 2 * 5)
+    watch.remove()
+
+
+def test_the_loop_beside_ours_learns():
+    # a speed is worth nothing if it is that of something else: the action that pays is found
+    class Bandit:
+        num_envs = 64
+        single_observation_space, single_action_space = gym.spaces.Box(-1, 1, (2,)), gym.spaces.Box(-1, 1, (1,))
+
+        def reset(self, seed):
+            return np.ones((64, 2), np.float32), {}
+
+        def step(self, action):
+            return *(np.ones((64, 2), np.float32), -np.square(action[:, 0] - 0.7), np.ones(64, bool), np.zeros(64, bool)), {}
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        loop = SingleLoop(Bandit(), PPOSettings(learning_rate=1e-2, batch_size=256, hidden=(16,), n_epochs=4), n_steps=4)
+        for _ in range(30):
+            assert loop.round() > 0
+    assert loop.actor(torch.ones(1, 2)).item() == pytest.approx(0.7, abs=0.1)
+
+
+@pytest.mark.slow
+def test_pictures_are_measured(mprl, can_render):
+    done = mprl("benchmark", "render", "--seconds", "0.1", "--json", "render.json")
+    assert done.code == 0, done.err
+    found = json.loads(Path("render.json").read_text())["figures"]
+    assert found["render"]["ours"] > 0 and found["render"]["peer"] > 0 and found["video"]["ours"] > 0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "figures"),
@@ -259,6 +363,12 @@ def test_a_mistake_is_told_in_one_line(mprl, tmp_path, words, expected):
         (
             ["env", "--train-seconds", "0", "--num-envs", "8", "--memory-worlds", "64", "--seconds", "0.1"],
             {"step", "step_current_fields", "step_against_async", "single_world"},
+        ),
+        (["profile", "--num-envs", "8", "--seconds", "0.1"], {"iteration", "acting_simulation", "learning_networks"}),
+        (["soak", "--num-envs", "8", "--steps", "4000", "--every", "800"], {"steps", "diverged", "not_finite"}),
+        (
+            ["peers", "--num-envs", "8", "--seconds", "0.1", "--round-seconds", "0.1", "--peer-steps", "32"],
+            {"sb3_processes", "sb3_batch", "cleanrl_processes", "cleanrl_sync", "cleanrl_batch"},
         ),
         (["ppo", "--num-envs", "8", "--seconds", "0.1", "--round-seconds", "0.1", "--peer-steps", "32"], {"samples_per_second", "acting"}),
         (["imitation", "--motions", "walk", "--samples", "100", "--seeds", "2"], {"walk_normalized_return", "walk_mpjpe_local_mm"}),
