@@ -20,7 +20,7 @@ from mprl.scripts.benchmarks.report import Figure, alternate, medians
 from mprl.simulation.rendering import SceneRenderer, opengl_backend
 from mprl.simulation.video import write_video
 
-WIDTH, HEIGHT, FRAMES = 640, 480, 60
+WIDTH, HEIGHT, FRAMES = 640, 480, 24
 TARGET = 20.0  # pictures a second
 
 
