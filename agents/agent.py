@@ -129,7 +129,8 @@ class Agent(ABC):
     def _preset(cls, env_id: str) -> dict[str, Any]:
         path = PRESETS / f"{cls.name}.toml"
         known = tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        return known.get(env_id, {})
+        own = dict(known.get(env_id, {}))
+        return {**known.get(own.pop("like", ""), {}), **own}  # what another environment's preset says, and what differs here
 
     def set_env(self, env: Any) -> None:
         """Learn in this environment from now on; its spaces must be those the agent was made for."""

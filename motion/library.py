@@ -68,6 +68,37 @@ class Reference:
             com=self.com + offset,
         )
 
+    def steered(self, turn: Tensor, turning: Tensor, tempo: Tensor) -> Reference:
+        """The same motion turned about the world's vertical axis, while it turns about its own root, and at another pace.
+
+        Args:
+            turn: yaw, (W,) rad.
+            turning: how fast the yaw changes, about the root, (W,) rad/s; it shows in the velocities.
+            tempo: how fast the motion is played, (W,), 1 for its own pace; all velocities are multiplied by it.
+        """
+        zero = torch.zeros_like(turn)
+        yaw = torch.stack(((0.5 * turn).cos(), zero, zero, (0.5 * turn).sin()), dim=-1)
+        spin = torch.stack((zero, zero, turning), dim=-1)
+        pace = tempo.unsqueeze(-1)
+        root_rotation = rot.multiply(yaw, self.rotations[:, 0])
+        linear, angular, joints = self.qvel.split((3, 3, self.qvel.shape[1] - 6), dim=-1)
+        turned = rot.rotate(
+            yaw.unsqueeze(1),
+            torch.cat((torch.stack((self.root_position, linear, self.com, self.com_velocity), dim=1), self.body_position), 1),
+        )
+        root, linear, com, com_velocity = turned[:, :4].unbind(1)
+        angular = angular * pace + rot.rotate(rot.conjugate(root_rotation), spin)
+        return replace(
+            self,
+            root_position=root,
+            rotations=torch.cat((root_rotation.unsqueeze(1), self.rotations[:, 1:]), dim=1),
+            qvel=torch.cat((linear * pace, angular, joints * pace), dim=1),
+            feedforward=self.control + (self.feedforward - self.control) * pace,
+            body_position=turned[:, 4:],
+            com=com,
+            com_velocity=com_velocity * pace + torch.linalg.cross(spin, com - root),
+        )
+
 
 class MotionLibrary:
     """Clips of one character, laid out for O(1) batched sampling.

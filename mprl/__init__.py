@@ -21,8 +21,9 @@ if (_root / "pyproject.toml").is_file() and (_root / "motion").is_dir():
     __path__.append(str(_root))
 
 # By string, so that the core imports nothing of the others.
-gymnasium.register(
-    id="mprl/DeepMimic-v0",
-    entry_point="mprl.envs.imitation.deepmimic:DeepMimicEnv",
-    vector_entry_point="mprl.envs.imitation.deepmimic:DeepMimicVectorEnv",
-)
+for _name, _module in (("DeepMimic", "deepmimic"), ("DeepMimicHeading", "heading")):
+    gymnasium.register(
+        id=f"mprl/{_name}-v0",
+        entry_point=f"mprl.envs.imitation.{_module}:{_name}Env",
+        vector_entry_point=f"mprl.envs.imitation.{_module}:{_name}VectorEnv",
+    )

@@ -114,6 +114,8 @@ def options(spec: EnvSpec) -> type:
 
     creator = _creator(spec)
     about, hints = _argument_help(_documentation(spec)), _hints(creator)
+    for parent in _kin(creator)[1:]:
+        about, hints = {**_argument_help(inspect.cleandoc(parent.__doc__)), **about}, {**_hints(parent), **hints}
     fields: list[tuple[str, Any, Any]] = []
     for name, parameter in _parameters(spec).items():
         if name in _NOT_OPTIONS or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
@@ -163,8 +165,18 @@ def _creator(spec: EnvSpec) -> Callable[..., Any]:
     return creator
 
 
+def _kin(creator: Callable[..., Any]) -> list[Any]:
+    """The creator, and those of our own environments that it extends, to which its `**settings` go."""
+    classes = inspect.getmro(creator)[1:] if inspect.isclass(creator) else ()
+    return [creator, *(kind for kind in classes if kind.__module__.startswith("mprl.envs.") and "__init__" in vars(kind))]
+
+
 def _parameters(spec: EnvSpec) -> Mapping[str, inspect.Parameter]:
-    return inspect.signature(_creator(spec)).parameters
+    found: dict[str, inspect.Parameter] = {}
+    for kind in _kin(_creator(spec)):
+        found = {name: parameter for name, parameter in found.items() if parameter.kind != parameter.VAR_KEYWORD}
+        found |= {name: parameter for name, parameter in inspect.signature(kind).parameters.items() if name not in found}
+    return found
 
 
 def _hints(creator: Callable[..., Any]) -> dict[str, Any]:

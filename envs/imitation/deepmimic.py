@@ -25,10 +25,12 @@ from mprl.envs.imitation.metrics import Policy
 from mprl.envs.imitation.observations import Targets
 from mprl.envs.imitation.rewards import REWARDS, Motion, joint_weights
 from mprl.envs.imitation.single import SingleWorld
+from mprl.envs.imitation.tasks import Scene, Task
 from mprl.errors import ActionError, DeviceError, SettingError, unknown_name
 from mprl.motion import HUMANOID, MotionClip, MotionLibrary, Reference, load
 from mprl.motion import rotations as rot
 from mprl.simulation.cpu import CpuSimulation, watch_contacts
+from mprl.simulation.rendering import Marker
 
 PHYSICS_RATE = 120
 CONTROL_RATE = 30
@@ -226,10 +228,12 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self.simulation = CpuSimulation(self.model, num_envs, num_threads)
         self._bind()
         self._lay_out(tuple(contact_bodies), tuple(target_frames))
+        self._task = self._make_task()
+        self._steering = self._task.steering if self._task is not None else None
 
         balls, hinges = len(self.character.ball_joints), len(self.character.hinge_joints)
         length = observations.size(balls, hinges, self.model.nv, self.model.nu, len(self._key_bodies), len(target_frames))
-        length += 2 * phase_observation
+        length += 2 * phase_observation + (self._task.size if self._task is not None else 0)
         self.single_observation_space = gym.spaces.Box(-np.inf, np.inf, (length,), np.float32)
         self.single_action_space = gym.spaces.Box(-1.0, 1.0, (self.model.nu,), np.float32)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -279,6 +283,10 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         mean = self.library.sample(as_index(range(len(self.library))), 0.5 * self.library.durations).control.mean(dim=0)
         self._absolute_offset = mean if self.action_mode == "absolute" else None
 
+    def _make_task(self) -> Task | None:
+        """The goal beside imitation; here none."""
+        return None
+
     # --- Gymnasium ----------------------------------------------------------------------------------------------------------
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -306,10 +314,18 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self._ctrl.copy_(control)
         self.simulation.step(PHYSICS_RATE // CONTROL_RATE)
         self._steps += 1
+        if self._steering is not None:
+            self._start += self._steering.advance()
         self._sense(_ALL)
         times = self.times
         reference = self._synchronised(self.library.sample(self._clip, times), times)
         reward, values = self._reward(self._character(), self._as_motion(reference), self.joint_weights)
+        goal: dict[str, Tensor] = {}
+        if self._task is not None:
+            scene = self._scene()
+            goal = {"reward_goal": self._task.reward(scene), **self._task.info(scene)}
+            reward = torch.lerp(reward, goal["reward_goal"], self._task.weight)
+            self._task.advance(scene, self._random)
 
         difference = self._now.bodies - reference.body_position
         error = torch.linalg.vector_norm(difference, dim=-1)
@@ -332,7 +348,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         saturation = (control != wanted).float().mean(dim=-1)
         info = dict(zip((f"reward_{name}" for name in self._reward.terms), values.unbind(), strict=True))
         info |= {"tracking_error": error.mean(-1), "local_tracking_error": local_error.mean(-1), "saturation": saturation}
-        info |= {"phase": self.library.phase(self._clip, times), "clip": self._clip.clone(), **failures, **ends}
+        info |= {"phase": self.library.phase(self._clip, times), "clip": self._clip.clone(), **goal, **failures, **ends}
 
         if self.autoreset_mode == AutoresetMode.NEXT_STEP and self._pending.any():
             # worlds that ended a step ago do not step, they are reset: nothing is earned, nothing ends
@@ -365,7 +381,10 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             width, height = self._render_size
             self._renderers = [SceneRenderer(self.model, width, height, ghost=True) for _ in range(self._render_worlds)]
         reference = self.reference_qpos()
-        return tuple(renderer.render(self._qpos[i].numpy(), reference[i].double().numpy()) for i, renderer in enumerate(self._renderers))
+        return tuple(
+            renderer.render(self._qpos[i].numpy(), reference[i].double().numpy(), self.markers(i))
+            for i, renderer in enumerate(self._renderers)
+        )
 
     def close_extras(self, **kwargs: Any) -> None:
         for renderer in self._renderers:
@@ -390,7 +409,11 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
 
     def reference(self) -> Reference:
         """What the characters should be doing now, where they have come to (see `reference_sync`)."""
-        return self.library.sample(self._clip, self.times).moved(self._offset)
+        return self._steered(self.library.sample(self._clip, self.times)).moved(self._offset)
+
+    def markers(self, world: int) -> list[Marker]:
+        """What a picture of a world shows beside the character and its reference."""
+        return self._task.markers(self._scene(), world) if self._task is not None else []
 
     def body_positions(self) -> tuple[Tensor, Tensor]:
         """Body origins of the characters and of the reference, (W, B, 3) m each."""
@@ -410,13 +433,17 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         """Everything that the future depends on, random generator included."""
         names = ("_clip", "_start", "_steps", "_cycle", "_offset", "_pending", "_next_control")
         state = {name.strip("_"): getattr(self, name).clone() for name in names}
+        if self._task is not None:
+            state |= {f"task_{name}": value.clone() for name, value in self._task.state().items()}
         return {**state, "simulation": self.simulation.state(), "random": self._random.get_state()}
 
     def set_state(self, state: dict[str, Tensor]) -> Any:
         """Continue from what `get_state` returned, bit for bit; returns the observation."""
+        task = {f"task_{name}": value for name, value in self._task.state().items()} if self._task is not None else {}
         for name, value in state.items():
             if name not in ("simulation", "random"):
-                getattr(self, f"_{name}").copy_(value)
+                mine = task[name] if name in task else getattr(self, f"_{name}")
+                mine.copy_(value)
         self.simulation.set_state(state["simulation"])
         self._random.set_state(state["random"])
         self._ready = True
@@ -445,7 +472,9 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             envs = type(self)(**{**self._settings, **changes})
             frames = Film(envs, video, *self._render_size) if sync and video is not None else None
             recording = metrics.record(envs, policy, seed, watch=frames)
-            summary = metrics.summarise(recording, CONTROL_RATE)
+            summary: dict[str, float] = metrics.summarise(recording, CONTROL_RATE)
+            if self._task is not None:
+                summary |= self._task.summarise(recording.goal, recording.alive)
             if sync:
                 results = {**summary, "error_over_phase": metrics.error_over_phase(recording)}
                 if frames is not None:
@@ -515,7 +544,18 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         local = observations.local_end_effectors(root, observations.heading_of(rotations[:, 0]), end_effectors)
         return Motion(root, rotations, hinges, velocity, end_effectors, local, bodies[:, self._head], com, com_velocity)
 
+    def _scene(self) -> Scene:
+        now = self._now
+        direction = observations.heading_of(now.rotations[:, 0])
+        return Scene(now.root_position, direction, now.bodies, now.com_velocity, self._clip, self._cycle, self._offset)
+
+    def _steered(self, reference: Reference) -> Reference:
+        return reference if self._steering is None else self._steering.reference(reference)
+
     def _synchronised(self, reference: Reference, times: Tensor) -> Reference:
+        if self._steering is not None:
+            self._offset = self._offset + self._steering.shift(reference.root_position)
+        reference = self._steered(reference)
         if self.reference_sync:
             cycle = self.library.cycle(self._clip, times)
             gap = self._now.root_position - reference.root_position
@@ -527,7 +567,11 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     def _observe(self, worlds: slice | Tensor) -> Tensor:
         """Observations of all worlds, or of those at some indices; keeps the next PD reference of each."""
         clip, times = self._clip[worlds].unsqueeze(-1), self.times[worlds].unsqueeze(-1)
-        position, rotation, control, feedforward = self.library.sample_targets(clip.expand(-1, len(self._look)), times + self._look)
+        look = self._look if self._steering is None else self._steering.tempo[worlds].unsqueeze(-1) * self._look
+        coming = self.library.sample_targets(clip.expand(-1, len(self._look)), times + look)
+        if self._steering is not None:
+            coming = self._steering.coming(*coming, self._look / self.control_step, worlds)
+        position, rotation, control, feedforward = coming
         self._next_control[worlds] = feedforward[:, 0]
         shown = self._shown
         targets = Targets(position[:, shown] + self._offset[worlds].unsqueeze(1), rotation[:, shown], control[:, shown])
@@ -537,6 +581,8 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         if self.phase_observation:
             angle = 2 * torch.pi * self.library.phase(clip, times)
             observation = torch.cat((observation, angle.sin(), angle.cos()), dim=1)
+        if self._task is not None:
+            observation = torch.cat((observation, self._task.observe(self._scene())[worlds]), dim=1)
         return observation
 
     def _clean(self, observation: Tensor) -> Tensor:
@@ -576,6 +622,8 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self._new_qpos[worlds], self._new_qvel[worlds] = qpos, reference.qvel.double()
         self.simulation.reset(mask, self._new_qpos, self._new_qvel)
         self._sense(_ALL if len(worlds) == count else worlds)
+        if self._task is not None:
+            self._task.reset(mask, self._scene(), self._random)
 
     def _per_world(self, name: str, value: Any, dtype: torch.dtype) -> Tensor:
         """One number for all worlds or one for each, (W,)."""

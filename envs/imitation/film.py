@@ -14,12 +14,13 @@ class Film:
     def __init__(self, envs: Any, path: str | Path, width: int, height: int) -> None:
         self._envs, self._path, self._size = envs, path, (width, height)
         self._fps = round(1.0 / envs.control_step)
-        self._poses: list[tuple[np.ndarray, np.ndarray]] = []
+        self._poses: list[tuple[np.ndarray, np.ndarray, list[Any]]] = []
         self._over = False
 
     def __call__(self) -> None:
         if not self._over:
-            self._poses.append((self._envs._qpos[0].numpy().copy(), self._envs.reference_qpos()[0].double().numpy()))
+            pose, ghost = self._envs._qpos[0].numpy().copy(), self._envs.reference_qpos()[0].double().numpy()
+            self._poses.append((pose, ghost, self._envs.markers(0)))
         self._over = bool(self._envs._pending[0])
 
     def write(self) -> None:
@@ -29,7 +30,7 @@ class Film:
         name = self._envs.library.clips[0].name
         with SceneRenderer(self._envs.model, *self._size, ghost=True, fps=self._fps) as scene:
             frames = (
-                caption(scene.render(pose, ghost), f"{name} · {step / self._fps:.1f} s · reference translucent")
-                for step, (pose, ghost) in enumerate(self._poses)
+                caption(scene.render(pose, ghost, markers), f"{name} · {step / self._fps:.1f} s · reference translucent")
+                for step, (pose, ghost, markers) in enumerate(self._poses)
             )
             write_video(self._path, frames, self._fps)

@@ -7,7 +7,7 @@ off. A looping clip starts at phases spread evenly over it; a one-shot clip star
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,7 @@ class Recording:
         earned: what the environment itself paid, (E, T).
         possible: steps each episode could have lasted, (E,).
         phase: of the clip, (E, T). saturation: share of actuators at their limit, (E, T). clip: (E,).
+        goal: the task's own columns, (E, T) each; none without a task.
     """
 
     alive: NDArray[np.bool_]
@@ -51,6 +52,7 @@ class Recording:
     phase: NDArray[np.float32]
     saturation: NDArray[np.float32]
     clip: NDArray[np.int64]
+    goal: dict[str, NDArray[Any]] = field(default_factory=dict)
 
 
 def starts(library: Any, episodes: int) -> dict[str, Any]:
@@ -79,6 +81,7 @@ def record(envs: Any, policy: Policy, seed: int, watch: Callable[[], None] | Non
         k: [] for k in ("alive", "fell", "character", "reference", "resync", "earned", "phase", "saturation")
     }
     rewards: dict[str, list[Tensor]] = {RELEASE.name: [], PAPER.name: []}
+    goal: dict[str, list[Tensor]] = {name: [] for name in ("reward_goal", *envs._task.columns)} if envs._task is not None else {}
     remaining = torch.ceil((envs.library.durations[envs._clip] - envs.times) / envs.control_step - 0.5).long()
     possible = torch.where(envs.library.cyclic[envs._clip], envs.max_episode_steps, remaining.clamp(max=envs.max_episode_steps))
     if watch is not None:
@@ -94,12 +97,15 @@ def record(envs: Any, policy: Policy, seed: int, watch: Callable[[], None] | Non
         values = (alive.clone(), terminated & alive, body.clone(), reference, resync, earned, info["phase"], info["saturation"])
         for key, value in zip(columns, values, strict=True):
             columns[key].append(value)
+        for key, column in goal.items():
+            column.append(info[key])
         alive &= ~(terminated | truncated)
         if watch is not None:
             watch()
     table = {key: torch.stack(values, dim=1).numpy() for key, values in columns.items()}
     by_name = {name: torch.stack(values, dim=1).numpy() for name, values in rewards.items()}
-    return Recording(rewards=by_name, possible=possible.numpy(), clip=envs._clip.numpy().copy(), **table)
+    goals = {name: torch.stack(values, dim=1).numpy() for name, values in goal.items()}
+    return Recording(rewards=by_name, possible=possible.numpy(), clip=envs._clip.numpy().copy(), goal=goals, **table)
 
 
 def summarise(recording: Recording, frame_rate: float) -> dict[str, float]:

@@ -18,10 +18,11 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import mujoco
 import numpy as np
@@ -29,7 +30,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mprl.errors import RenderingError, SettingError
 
-__all__ = ["SceneRenderer", "opengl_backend"]
+__all__ = ["Marker", "SceneRenderer", "opengl_backend"]
 
 _log = logging.getLogger("mprl")
 
@@ -199,6 +200,23 @@ def _paint(model: mujoco.MjModel) -> None:
     plain = ~own & np.all(np.isclose(model.geom_rgba, (0.5, 0.5, 0.5, 1)), axis=1)  # MuJoCo's default: nobody chose it
     model.geom_rgba[plain & (model.geom_bodyid > 0)] = _BLUE
     model.geom_matid[:] = -1
+
+
+class Marker(NamedTuple):
+    """Something to be seen beside the character: a ball, or an arrow from `position` to `end`.
+
+    Attributes:
+        kind: "ball" or "arrow".
+        position: (3,) m, world. end: of an arrow, (3,) m.
+        size: radius of a ball, half width of an arrow, m.
+        color: red, green, blue, opacity, each 0 to 1.
+    """
+
+    kind: str
+    position: tuple[float, float, float]
+    end: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    size: float = 0.05
+    color: tuple[float, float, float, float] = (0.1, 0.7, 0.3, 1.0)
 
 
 @dataclass(frozen=True)
@@ -375,12 +393,13 @@ class SceneRenderer:
             ghost.body_pos[self._root] += self._offset
         return ghost
 
-    def render(self, qpos: ArrayLike, ghost_qpos: ArrayLike | None = None) -> NDArray[np.uint8]:
+    def render(self, qpos: ArrayLike, ghost_qpos: ArrayLike | None = None, markers: Sequence[Marker] = ()) -> NDArray[np.uint8]:
         """One picture.
 
         Args:
             qpos: pose of the character, (nq,), as in `MjData.qpos`: m, rad, unit quaternions wxyz.
             ghost_qpos: pose of the ghost, (nq,), or None for a picture without it.
+            markers: balls and arrows to show, at most 16.
 
         Returns:
             Red, green, blue, (height, width, 3), uint8, row 0 on top.
@@ -413,6 +432,8 @@ class SceneRenderer:
                 self._ghost_data.qpos[self._root_address : self._root_address + 3] += self._offset
             mujoco.mj_kinematics(self._ghost, self._ghost_data)
             self._add(self._ghost, self._ghost_data, self._ghost_trim)
+        for marker in markers:
+            self._mark(marker)
 
         self._gl.make_current()  # another renderer may have been at work since
         mujoco.mjr_render(self._viewport, self._scene, self._context)
@@ -465,6 +486,14 @@ class SceneRenderer:
             geom.pos[:] = data.xpos[visor.body] + world @ visor.position
             geom.mat[:] = world @ visor.rotation
             geom.size[:] = thickness * visor.size
+
+    def _mark(self, marker: Marker) -> None:
+        kind = mujoco.mjtGeom.mjGEOM_SPHERE if marker.kind == "ball" else mujoco.mjtGeom.mjGEOM_ARROW
+        geom = self._extra(kind, np.array(marker.color, dtype=np.float32))
+        if marker.kind == "ball":
+            geom.pos[:], geom.size[:] = marker.position, marker.size
+        else:
+            mujoco.mjv_connector(geom, kind.value, marker.size, np.array(marker.position), np.array(marker.end))
 
     def _extra(self, kind: mujoco.mjtGeom, color: NDArray[np.float32]) -> mujoco.MjvGeom:
         geom = self._scene.geoms[self._scene.ngeom]
