@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import logging
 import math
 import time
 import tomllib
@@ -26,6 +27,7 @@ from mprl.errors import CheckpointError, DeviceError, SettingError, nearest
 
 Metrics = dict[str, float]
 Callback = Callable[["Agent", Metrics], bool | None]
+log = logging.getLogger(__name__)
 PRESETS = Path(__file__).with_name("presets")
 
 
@@ -77,6 +79,7 @@ class Agent(ABC):
         self.observation_space, self.action_space, self.observation_size = observation_space, action_space, observation_size
         self.num_timesteps = 0
         self.seconds = 0.0
+        self._told = False
         self.generator = torch.Generator(device=device).manual_seed(seed)
         self._action_range = _action_range(action_space, device)
         with torch.random.fork_rng(devices=[]):  # weights come from the seed; the caller's generator is left alone
@@ -271,6 +274,9 @@ class Agent(ABC):
             if self.batch is None:
                 raise SettingError("this agent has no environment to learn in: save it without training=True")
             if not self.batch.has_state:
+                if not self._told:
+                    log.info("%s has no get_state() and set_state(): it is reset at every checkpoint, to go on exactly", self.env_id)
+                    self._told = True
                 self.begin_new_episodes()
             state = training_state.collect(self)
         return checkpoints.write(Path(folder), self.config, weights, state)

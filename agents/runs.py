@@ -48,6 +48,10 @@ class Plan:
     """How many checkpoints are kept."""
     evaluate_every: int = 0
     """Steps between evaluations, which choose the best agent; 0: none."""
+    ended_steps: int = 0
+    """How far it came when it last came to its end,"""
+    ended_seconds: float = 0.0
+    """and how much time it had spent on learning."""
 
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.minutes is None):
@@ -59,6 +63,10 @@ class Plan:
         for name, least in (("checkpoint_every", 1), ("keep_checkpoints", 1), ("evaluate_every", 0)):
             if getattr(self, name) < least:
                 raise SettingError(f"{name} must be at least {least}, found {getattr(self, name)}")
+
+    def is_over(self, steps: int, seconds: float) -> bool:
+        """Whether so many steps or so much time are its end."""
+        return steps >= (self.steps or math.inf) or seconds >= 60.0 * (self.minutes or math.inf)
 
     def write(self, folder: Path) -> None:
         """Into a run folder, which is made if missing."""

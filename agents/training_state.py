@@ -63,7 +63,7 @@ def restore(agent: Agent, tensors: dict[str, Tensor], numbers: dict[str, Any]) -
             raise CheckpointError(f"learning was saved at step {numbers['num_timesteps']}, the weights at {agent.num_timesteps}")
         if numbers["torch_threads"] != torch.get_num_threads():
             log.warning(
-                "saved with %d threads of torch, here are %d: learning goes on, but not bit for bit (torch.set_num_threads)",
+                "saved with %s threads of torch, here are %s: learning goes on, but not bit for bit (torch.set_num_threads)",
                 numbers["torch_threads"], torch.get_num_threads(),
             )  # fmt: skip
         if "observation" in tensors:
@@ -82,7 +82,7 @@ def restore(agent: Agent, tensors: dict[str, Tensor], numbers: dict[str, Any]) -
     except CheckpointError:
         agent.observation = None
         raise
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (LookupError, TypeError, ValueError, RuntimeError) as error:
         agent.observation = None
         raise CheckpointError(f"the state of learning cannot be taken up: {' '.join(str(error).split())[:160]}") from None
 

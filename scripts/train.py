@@ -163,9 +163,7 @@ def _read_resume(words: list[str]) -> ResumeOptions:
         option = word.partition("=")[0]
         value = at > 0 and words[at - 1] in ("--resume", "--steps", "--minutes")
         if option not in ("--resume", "--steps", "--minutes") and not value:
-            raise SettingError(
-                f"{option} cannot be given with --resume: the run goes on as it was begun; --steps or --minutes set its new end"
-            )
+            raise SettingError(f"{option} cannot be given with --resume: the run goes on as it was begun; only --steps or --minutes can")
     options = parse(ResumeOptions, "mprl train", words)
     _check_end(options)
     return options
@@ -297,6 +295,7 @@ def train(agent: Agent, folder: Path, plan: Plan) -> int:
             raise
         learning_curve(folder / "metrics.csv", folder / "learning_curve.png", f"{agent.env_id} · {agent.name}")
     if number is None:
+        dataclasses.replace(plan, ended_steps=agent.num_timesteps, ended_seconds=agent.seconds).write(folder)
         return 0
     print(f"Stopped by {signal.Signals(number).name} after {agent.num_timesteps:,} steps; what was learned until then is saved.")
     print(f"To go on, from step {steps_of(checkpoints_of(folder)[-1]):,}: mprl train --resume {folder}")
@@ -360,9 +359,9 @@ def resume(folder: Path, steps: float | None = None, minutes: float | None = Non
             agent = load_agent(checkpoint, env, saved.get("device") or "cpu")
         except CheckpointError as error:
             raise CheckpointError(f"{error}{_the_one_before(run, checkpoint)}") from None
-        if agent.num_timesteps >= (plan.steps or math.inf) or agent.seconds >= 60.0 * (plan.minutes or math.inf):
-            end = f"{agent.num_timesteps:,} steps" if plan.steps is not None else f"{agent.seconds / 60:.1f} minutes"
-            raise SettingError(f"{run}: has come to its end after {end}; give it a new one with --steps or --minutes")
+        at_the_end = plan.is_over(plan.ended_steps, plan.ended_seconds) and checkpoint == runs.checkpoints_of(run)[-1]
+        if at_the_end or plan.is_over(agent.num_timesteps, agent.seconds):
+            raise SettingError(f"{run}: the run has come to its end; give it a new one with --steps or --minutes")
         for later in runs.checkpoints_of(run):
             if runs.steps_of(later) > agent.num_timesteps:
                 runs.remove(later)

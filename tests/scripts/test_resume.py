@@ -1,0 +1,199 @@
+"""A run that was stopped or killed, at whatever moment, goes on as if nothing had happened."""
+
+from __future__ import annotations
+
+import csv
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mprl.scripts.main import main
+
+SMALL = ("--agent.n-steps", "8", "--agent.batch-size", "16", "--agent.hidden", "8", "--seed", "5")
+CARTPOLE = ("CartPole-v1", "--num-envs", "4", *SMALL, "--evaluate-every", "96")
+# no step is like another: episodes of .5 s, in a library of two clips, are reset all the time
+HUMANOID = (
+    "mprl/DeepMimic-v0", "--num-envs", "8", *SMALL, "--evaluate-every", "512",
+    "--env.motion", "walk", "jump", "--env.time-limit", "0.5", "--env.num-threads", "1",
+)  # fmt: skip
+
+
+def table(run: Path) -> list[dict[str, str]]:
+    """`metrics.csv` as text, less the wall-clock columns."""
+    with (run / "metrics.csv").open(newline="") as file:
+        return [{key: value for key, value in row.items() if not key.startswith("time_")} for row in csv.DictReader(file)]
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    assert table(one) == table(other)
+    for name in ("weights.safetensors", "config.json", "best/weights.safetensors", "best/evaluation.json"):
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
+
+
+# ------------------------------------------------------------------------------------------------------------------- it goes on
+
+
+@pytest.mark.parametrize("environment", [CARTPOLE, HUMANOID], ids=["reset at checkpoints", "saved"])
+def test_a_run_in_three_parts_is_the_run_in_one(mprl, environment):
+    words = (*environment, "--checkpoint-every", "96")
+    assert mprl("train", *words, "--steps", "768", "--out", "whole").code == 0
+    assert mprl("train", *words, "--steps", "320", "--out", "parts").code == 0
+    # a process that was killed later than its last checkpoint has left more behind
+    with Path("parts/metrics.csv").open("a") as file:
+        file.write("99999,1,2,3\r\n12,")
+    for steps in ("576", "768"):
+        done = mprl("train", "--resume", "parts", "--steps", steps)
+        assert (done.code, done.err) == (0, ""), done.err
+        assert "Going on from step" in done.out
+    assert_same_run(Path("whole"), Path("parts"))
+    if environment is CARTPOLE:
+        log = mprl("train", *words, "--steps", "64", "--out", "log").out
+        assert log.count("it is reset at every checkpoint") == 1
+
+
+def test_a_goal_is_kept_until_another_one_is_given(mprl, trained, tmp_path):
+    run = Path(shutil.copytree(trained, tmp_path / "run"))
+    expected = f"{run}: the run has come to its end; give it a new one with --steps or --minutes"
+    assert mprl("train", "--resume", run).mistake == expected
+    assert mprl("train", "--resume", run, "--steps", "600").mistake == expected
+    assert mprl("train", "--resume", run, "--minutes", "1e-6").mistake == expected
+    assert mprl("train", "--resume", run, "--steps", "1030").code == 0
+    assert json.loads((run / "run.json").read_text())["steps"] == 1030
+    assert json.loads((run / "config.json").read_text())["num_timesteps"] == 1536  # an iteration is 512 steps
+    assert mprl("train", "--resume", run).mistake == expected
+
+
+def test_it_goes_on_from_a_checkpoint_that_is_named(mprl):
+    assert mprl("train", *CARTPOLE, "--checkpoint-every", "64", "--steps", "320", "--out", "run").code == 0
+    shutil.copytree("run", "whole")
+    assert sorted(os.listdir("run/checkpoints")) == ["step_000000192", "step_000000256", "step_000000320"]
+    done = mprl("train", "--resume", "run/checkpoints/step_000000192")
+    assert done.code == 0 and "Going on from step 192, in run" in done.out
+    assert_same_run(Path("run"), Path("whole"))
+
+
+def test_as_many_threads_of_torch_as_before(mprl):
+    assert mprl("train", *CARTPOLE, "--steps", "64", "--out", "run").code == 0
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(before + 1)
+        assert mprl("train", "--resume", "run", "--steps", "96").code == 0
+        assert torch.get_num_threads() == before
+    finally:
+        torch.set_num_threads(before)
+
+
+# --------------------------------------------------------------------------------------------------------------------- mistakes
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--resume", "nowhere"], "nowhere: no such run folder"),
+        (["--resume"], "resume"),
+        (["--resume", "x", "--seed", "1"], "--seed cannot be given with --resume: the run goes on as it was begun; only --steps or"),
+        (["CartPole-v1", "--resume", "x"], "CartPole-v1 cannot be given with --resume"),
+        (["--resume=x", "--agent.hidden=3"], "--agent.hidden cannot be given with --resume"),
+        (["--resume", "x", "--steps", "1", "--minutes", "1"], "give --steps or --minutes, not both"),
+        (["--resume", "x", "--steps", "-3"], "--steps must be a positive number, found -3"),
+        (["CartPole-v1", "--checkpoint-every", "0"], "--checkpoint-every must be at least 1, found 0"),
+        (["CartPole-v1", "--evaluate-every", "-1"], "--evaluate-every must be at least 0, found -1"),
+    ],
+)  # fmt: skip
+def test_mistakes(mprl, words, expected):
+    assert expected in mprl("train", *words).mistake
+
+
+def test_a_broken_checkpoint_is_refused_and_the_one_before_is_named(mprl):
+    assert mprl("train", *CARTPOLE, "--checkpoint-every", "64", "--steps", "192", "--out", "run").code == 0
+    newest, before = (Path(f"run/checkpoints/step_000000{step}") for step in (192, 128))
+    shutil.copy(before / "training.safetensors", newest)
+    line = mprl("train", "--resume", "run", "--steps", "256").mistake
+    assert line.startswith(f"{newest}/training.safetensors: is not the file that was saved with training.json")
+    assert line.endswith(f"from the checkpoint before: mprl train --resume {before}")
+    assert mprl("train", "--resume", before, "--steps", "256").code == 0
+    assert sorted(os.listdir("run/checkpoints")) == ["step_000000128", "step_000000192", "step_000000256"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda run: shutil.rmtree(run / "checkpoints"), "holds no checkpoint to go on from"),
+        (lambda run: (run / "run.json").unlink(), "run.json is missing"),
+        (lambda run: (run / "run.json").write_text("{"), "run.json: expected JSON"),
+        (lambda run: (run / "metrics.csv").write_text("nothing\n"), "metrics.csv: expected a table"),
+    ],
+)
+def test_what_a_run_cannot_go_on_without(mprl, trained, tmp_path, spoil, says):
+    run = Path(shutil.copytree(trained, tmp_path / "run"))
+    spoil(run)
+    assert says in mprl("train", "--resume", run, "--steps", "2000").mistake
+
+
+# ------------------------------------------------------------------------------------------------------------------------ kills
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX")
+@pytest.mark.parametrize("environment", [CARTPOLE, HUMANOID], ids=["reset at checkpoints", "saved"])
+def test_killed_at_twenty_random_moments_the_metrics_are_the_same(environment, tmp_path, monkeypatch):
+    """Half of the moments are anywhere, the others while a checkpoint is being written."""
+    monkeypatch.chdir(tmp_path)
+    iteration = 8 * int(environment[2])
+    words = [*environment, "--checkpoint-every", str(2 * iteration), "--steps", str(60 * iteration)]
+    killed, whole = Path("killed"), Path("whole")
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(["mprl.scripts.train", "mprl.agents.callbacks", "mprl.envs.imitation.deepmimic", "tyro"])
+
+    def start(*words: str) -> Any:
+        process = processes.Process(target=_run, args=(["train", *words],))
+        process.start()
+        return process
+
+    begun = start(*words, "--out", str(whole))
+    choose = random.Random(0)
+    kills = writing = 0
+    while kills < 20:
+        begin_anew = not (killed / "checkpoints" / "step_000000000").exists() and not table_length(killed)
+        if begin_anew:
+            shutil.rmtree(killed, ignore_errors=True)
+        process = start(*words, "--out", str(killed)) if begin_anew else start("--resume", str(killed))
+        while_writing = kills % 2 == 1
+        rows = table_length(killed) + choose.randrange(1, 5)
+        while process.is_alive() and not (_is_writing(killed) if while_writing else table_length(killed) >= rows):
+            time.sleep(0.0002)
+        time.sleep(choose.uniform(0, 0.003 if while_writing else 0.03))
+        assert process.is_alive(), "the run came to its end before it was killed twenty times"
+        process.kill()
+        process.join()
+        kills += 1
+        writing += _is_writing(killed)
+    last = start("--resume", str(killed))
+    for process in (begun, last):
+        process.join()
+        assert process.exitcode == 0
+    assert writing >= 3  # kills that left half a checkpoint
+    assert len(table(whole)) == 60
+    assert_same_run(whole, killed)
+
+
+def _run(words: list[str]) -> None:
+    torch.set_num_threads(1)
+    raise SystemExit(main(words))
+
+
+def table_length(run: Path) -> int:
+    path = run / "metrics.csv"
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def _is_writing(run: Path) -> bool:
+    return any((run / "checkpoints").glob(".step_*"))
