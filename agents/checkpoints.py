@@ -35,7 +35,8 @@ _KEYS = {
     "observation_space": dict,
     "action_space": dict,
 }
-_KINDS = {str: "a text", dict: "an object", int: "a whole number"}
+_NUMBERS = {"num_timesteps": int, "num_envs": int, "device": str, "seconds": float, "torch_threads": int, "learning_rates": dict}
+_KINDS = {float: "a number", str: "a text", dict: "an object", int: "a whole number"}
 
 
 def write(folder: Path, config: dict[str, Any], weights: dict[str, Tensor], training: Training | None = None) -> Path:
@@ -153,6 +154,9 @@ def read_training(folder: Path) -> Training | None:
         raise CheckpointError(
             f"{folder / name}: is not the file that was saved with {TRAINING}: missing, changed, cut off or of another checkpoint"
         )
+    for key, kind in _NUMBERS.items():
+        if not isinstance(numbers.get(key), kind):
+            raise CheckpointError(f'{path}: "{key}" must be {_KINDS[kind]}, found {str(numbers.get(key))[:60]}')
     return _read_tensors(folder / STATE, "cpu"), numbers
 
 

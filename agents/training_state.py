@@ -78,7 +78,7 @@ def restore(agent: Agent, tensors: dict[str, Tensor], numbers: dict[str, Any]) -
             agent.observation = tensors["observation"].to(agent.device)
         for name, optimizer in agent._optimizers().items():
             _restore_optimizer(optimizer, f"{_OPTIMIZER}{name}.", tensors, numbers["learning_rates"][name])
-        agent.seconds = float(numbers["seconds"])
+        agent.seconds = numbers["seconds"]
     except CheckpointError:
         agent.observation = None
         raise

@@ -342,7 +342,7 @@ def resume(folder: Path, steps: float | None = None, minutes: float | None = Non
     import torch
 
     from mprl.agents import load_agent, runs
-    from mprl.agents.checkpoints import TRAINING, read_config, read_json
+    from mprl.agents.checkpoints import TRAINING, read_config, read_training
 
     run, checkpoint = runs.newest(folder)
     plan = runs.Plan.read(run)
@@ -350,13 +350,14 @@ def resume(folder: Path, steps: float | None = None, minutes: float | None = Non
         plan = dataclasses.replace(plan, steps=steps, minutes=minutes)
     with runs.alone(run):
         try:
-            config = read_config(checkpoint)
-            saved = read_json(checkpoint / TRAINING, "mprl-training", "the state of learning of an agent of mprl")
-            if isinstance(threads := saved.get("torch_threads"), int) and threads > 0:
-                torch.set_num_threads(threads)  # sums of floats depend on how many there are
-            check_device(saved.get("device"))
-            env = environments.make(config["env_id"], int(config.get("num_envs") or 1), saved.get("device"), **evaluate.settings_of(config))
-            agent = load_agent(checkpoint, env, saved.get("device") or "cpu")
+            config, training = read_config(checkpoint), read_training(checkpoint)
+            if training is None:
+                raise CheckpointError(f"{checkpoint}: holds no state of learning ({TRAINING} is missing)")
+            torch.set_num_threads(training[1]["torch_threads"])  # sums of floats depend on how many there are
+            device = training[1]["device"]
+            check_device(device)
+            env = environments.make(config["env_id"], config["num_envs"], device, **evaluate.settings_of(config))
+            agent = load_agent(checkpoint, env, device)
         except CheckpointError as error:
             raise CheckpointError(f"{error}{_the_one_before(run, checkpoint)}") from None
         at_the_end = plan.is_over(plan.ended_steps, plan.ended_seconds) and checkpoint == runs.checkpoints_of(run)[-1]

@@ -252,16 +252,13 @@ def forge(folder: Path, **changes: Any) -> None:
         ({"learning_rates": {}}, "cannot be taken up"),
         ({"learning_rates": {"model": [float("nan")]}}, "a learning rate of nan"),
         ({"learning_rates": {"model": [1e-3, 1e-3]}}, "cannot be taken up"),
-        ({"seconds": "long"}, "cannot be taken up"),
-        ({"torch_threads": None}, ""),
+        ({"seconds": "long"}, '"seconds" must be a number, found long'),
+        ({"torch_threads": None}, '"torch_threads" must be a whole number'),
     ],
 )
 def test_numbers_that_cannot_be(folder, changes, says):
     forge(folder, **changes)
-    if says:
-        assert says in refused(folder)
-    else:
-        PPO.load(folder, SavedDrift())  # only worth a warning
+    assert says in refused(folder)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import random
 import shutil
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 
+from mprl.agents.callbacks import RunWriter
 from mprl.scripts.main import main
 
 SMALL = ("--agent.n-steps", "8", "--agent.batch-size", "16", "--agent.hidden", "8", "--seed", "5")
@@ -44,19 +46,40 @@ def assert_same_run(one: Path, other: Path) -> None:
 @pytest.mark.parametrize("environment", [CARTPOLE, HUMANOID], ids=["reset at checkpoints", "saved"])
 def test_a_run_in_three_parts_is_the_run_in_one(mprl, environment):
     words = (*environment, "--checkpoint-every", "96")
-    assert mprl("train", *words, "--steps", "768", "--out", "whole").code == 0
-    assert mprl("train", *words, "--steps", "320", "--out", "parts").code == 0
+    assert mprl("train", *words, "--steps", "576", "--out", "whole").code == 0
+    assert mprl("train", *words, "--steps", "256", "--out", "parts").code == 0
     # a process that was killed later than its last checkpoint has left more behind
     with Path("parts/metrics.csv").open("a") as file:
         file.write("99999,1,2,3\r\n12,")
-    for steps in ("576", "768"):
+    for steps in ("384", "576"):
         done = mprl("train", "--resume", "parts", "--steps", steps)
         assert (done.code, done.err) == (0, ""), done.err
         assert "Going on from step" in done.out
     assert_same_run(Path("whole"), Path("parts"))
-    if environment is CARTPOLE:
-        log = mprl("train", *words, "--steps", "64", "--out", "log").out
-        assert log.count("it is reset at every checkpoint") == 1
+    assert done.out.count("it is reset at every checkpoint") == (environment is CARTPOLE)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
+@pytest.mark.parametrize("environment", [CARTPOLE, HUMANOID], ids=["reset at checkpoints", "saved"])
+def test_a_stopped_run_goes_on_too(mprl, environment, monkeypatch):
+    words = (*environment, "--checkpoint-every", "96")
+    assert mprl("train", *words, "--steps", "576", "--out", "whole").code == 0
+    write = RunWriter.__call__
+
+    def write_and_stop(self: RunWriter, agent: Any, metrics: dict[str, float]) -> None:
+        write(self, agent, metrics)
+        if metrics["timesteps"] == 320:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunWriter, "__call__", write_and_stop)
+        done = mprl("train", *words, "--steps", "576", "--out", "run")
+    assert done.code == 143
+    # the humanoid's state is saved at once; the cart's process would have reset it, so it goes on from the last one on schedule
+    assert f"To go on, from step {288 if environment is CARTPOLE else 320}: mprl train --resume run\n" in done.out
+    assert json.loads(Path("run/config.json").read_text())["num_timesteps"] == 320
+    assert mprl("train", "--resume", "run").code == 0
+    assert_same_run(Path("whole"), Path("run"))
 
 
 def test_a_goal_is_kept_until_another_one_is_given(mprl, trained, tmp_path):
