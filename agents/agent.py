@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from mprl.agents import checkpoints, training_state
 from mprl.agents.environments import TorchBatch, check_environment, check_seed
 from mprl.agents.statistics import EpisodeStatistics
-from mprl.errors import CheckpointError, DeviceError, SettingError, nearest
+from mprl.devices import available
+from mprl.errors import CheckpointError, SettingError, nearest
 
 Metrics = dict[str, float]
 Callback = Callable[["Agent", Metrics], bool | None]
@@ -60,7 +61,7 @@ class Agent(ABC):
         check_environment(env)
         check_seed(seed)
         self.batch = None
-        chosen = _available(device if device is not None else getattr(env.unwrapped, "device", "cpu"))
+        chosen = available(device if device is not None else getattr(env.unwrapped, "device", "cpu"))
         batch = TorchBatch(env, chosen)
         spec = env.unwrapped.spec or env.spec
         self.env_id = spec.id if spec is not None else type(env.unwrapped).__name__
@@ -295,7 +296,7 @@ class Agent(ABC):
         Raises:
             CheckpointError: missing, broken, of another agent, or of another environment than `env`.
         """
-        device = _available(device)
+        device = available(device)
         config, weights = checkpoints.read(Path(folder), device)
         if config["agent"] != cls.name:
             raise CheckpointError(f"{folder}: holds an agent '{config['agent']}', expected '{cls.name}'")
@@ -340,16 +341,6 @@ class Agent(ABC):
             centre, half = self._action_range
             action = centre + half * action.clamp(-1.0, 1.0)
         return action.view(-1, *self.action_space.shape)
-
-
-def _available(device: torch.device | str) -> torch.device:
-    try:
-        wanted = torch.device(device)
-    except RuntimeError:
-        raise DeviceError(f"no device named '{device}'; known are cpu, cuda, cuda:0, ...") from None
-    if wanted.type == "cuda" and (wanted.index or 0) >= torch.cuda.device_count():
-        raise DeviceError(f"device '{device}': no such CUDA device was found; use device='cpu'")
-    return wanted
 
 
 def _setting(name: str, value: Any, kind: Any) -> Any:

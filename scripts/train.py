@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from mprl.errors import CheckpointError, DeviceError, SettingError, unknown_name
+from mprl.errors import CheckpointError, SettingError, unknown_name
 from mprl.scripts import environments, evaluate
 from mprl.scripts.options import parse
 from mprl.scripts.tables import table
@@ -189,7 +189,7 @@ def _check(options: Any) -> None:
     if options.num_envs is not None and options.num_envs < 1:
         raise SettingError(f"expected at least 1 world, found --num-envs {options.num_envs}")
     check_seed(options.seed)
-    check_device(options.device)
+    _check_device(options.device)
 
 
 def _check_end(options: Any) -> None:
@@ -201,22 +201,11 @@ def _check_end(options: Any) -> None:
             raise SettingError(f"--{name} must be a positive number, found {value:g}")
 
 
-def check_device(device: str | None) -> None:
-    """Refuse a device that is not there.
+def _check_device(device: str | None) -> None:
+    if device is not None:
+        from mprl.devices import available  # with torch, which takes a while
 
-    Raises:
-        DeviceError: says which one, and what to do.
-    """
-    if device is None:
-        return
-    import torch
-
-    try:
-        wanted = torch.device(device)
-    except RuntimeError:
-        raise DeviceError(f"no device named '{device}'; known are cpu, cuda, cuda:0, ...") from None
-    if wanted.type == "cuda" and (wanted.index or 0) >= torch.cuda.device_count():
-        raise DeviceError(f"device '{device}': {torch.cuda.device_count()} CUDA devices were found; use --device cpu")
+        available(device)
 
 
 # --- training ----------------------------------------------------------------------------------------------------------------
@@ -355,7 +344,7 @@ def resume(folder: Path, steps: float | None = None, minutes: float | None = Non
                 raise CheckpointError(f"{checkpoint}: holds no state of learning ({TRAINING} is missing)")
             torch.set_num_threads(training[1]["torch_threads"])  # sums of floats depend on how many there are
             device = training[1]["device"]
-            check_device(device)
+            _check_device(device)
             env = environments.make(config["env_id"], config["num_envs"], device, **evaluate.settings_of(config))
             agent = load_agent(checkpoint, env, device)
         except CheckpointError as error:

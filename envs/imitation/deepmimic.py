@@ -19,6 +19,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
+from mprl.devices import available
 from mprl.envs.imitation import metrics, observations, terminations
 from mprl.envs.imitation.film import Film
 from mprl.envs.imitation.metrics import Policy
@@ -26,10 +27,11 @@ from mprl.envs.imitation.observations import Targets
 from mprl.envs.imitation.rewards import REWARDS, Motion, joint_weights
 from mprl.envs.imitation.single import SingleWorld
 from mprl.envs.imitation.tasks import Scene, Task
-from mprl.errors import ActionError, DeviceError, SettingError, unknown_name
+from mprl.errors import ActionError, SettingError, unknown_name
 from mprl.motion import HUMANOID, MotionClip, MotionLibrary, Reference, load
 from mprl.motion import rotations as rot
-from mprl.simulation.cpu import CpuSimulation, watch_contacts
+from mprl.simulation.backends import make_simulation
+from mprl.simulation.cpu import CpuSimulation
 from mprl.simulation.rendering import Marker
 
 PHYSICS_RATE = 120
@@ -39,6 +41,8 @@ RESIDUAL_SCALE = 0.5
 # rad around the clips' mean pose at an action of 1
 ABSOLUTE_SCALE = 1.5
 
+# control steps between two looks at what went wrong in the simulation: the only time that a GPU is waited for
+CHECK_EVERY = 32
 # rad/s up to which an actuator can make up for its joint's damping
 SPEED_RANGE = 15.0
 
@@ -123,7 +127,8 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         reference_sync: move the reference below the character at each new cycle.
         output: "numpy", or "torch" for tensors on the device without a copy.
         autoreset_mode: NEXT_STEP (default for numpy), SAME_STEP (default for torch) or DISABLED.
-        device: "cpu".
+        device: "cpu", "cuda", "cuda:0", ...
+        backend: what simulates: "mujoco" on a CPU, "warp" on a GPU (and, slowly, on a CPU); "auto" goes by the device.
         num_threads: of the simulation; 0 for all cores. Results do not depend on it.
         render_mode: "rgb_array": `render()` gives frames (height, width, 3) uint8 of the first `render_worlds` worlds, the
             reference as a translucent figure.
@@ -156,6 +161,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         output: Literal["numpy", "torch"] = "numpy",
         autoreset_mode: AutoresetMode | str | None = None,
         device: str | torch.device = "cpu",
+        backend: str = "auto",
         num_threads: int = 0,
         render_mode: str | None = None,
         render_worlds: int | None = None,
@@ -182,7 +188,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             raise SettingError(f"an episode must last longer than 0 s and end some time, found {limit}")
         if tracking_termination is not None and not tracking_termination > 0:
             raise SettingError(f"tracking_termination must be a distance above 0 m, or None, found {tracking_termination}")
-        self.device = _available(device)
+        self.device = available(device)
         self.character = HUMANOID
         self._settings = settings
         if isinstance(contact_bodies, str):
@@ -214,7 +220,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self._render_worlds = min(render_worlds or (num_envs if num_envs <= 9 else 1), num_envs)
         self._renderers: list[Any] = []
 
-        spec = watch_contacts(self.character.spec())
+        spec = self.character.spec()
         spec.option.timestep = 1.0 / PHYSICS_RATE
         limits = self.character.model.actuator_forcerange[:, 1]
         dampings = self.character.damping_lag * self.character.model.actuator_gainprm[:, 0]
@@ -224,8 +230,13 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         root = self.character.body_names[0]
         spec.add_sensor(name="com", type=mujoco.mjtSensor.mjSENS_SUBTREECOM, objtype=mujoco.mjtObj.mjOBJ_BODY, objname=root)
         spec.add_sensor(name="com_velocity", type=mujoco.mjtSensor.mjSENS_SUBTREELINVEL, objtype=mujoco.mjtObj.mjOBJ_BODY, objname=root)
-        self.model = spec.compile()
-        self.simulation = CpuSimulation(self.model, num_envs, num_threads)
+        self.simulation = make_simulation(spec, num_envs, self.device, backend, num_threads)
+        self.model = self.simulation.model
+        # To ask what a tensor on a GPU holds (is any world to be reset, which?) is to wait for it. There, every world is computed
+        # and masks choose; on a CPU it is faster to look and to compute only the worlds in question.
+        self._looks = isinstance(self.simulation, CpuSimulation)
+        self._unchecked = 0
+        self._bad_action = torch.zeros((), dtype=torch.bool, device=self.device)
         self._bind()
         self._lay_out(tuple(contact_bodies), tuple(target_frames))
         self._task = self._make_task()
@@ -239,7 +250,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
 
-        self._random = torch.Generator().manual_seed(torch.seed() % 2**63)
+        self._random = torch.Generator(self.device).manual_seed(torch.seed() % 2**63)
         self._clip = torch.zeros(num_envs, dtype=torch.long, device=self.device)
         self._start = torch.zeros(num_envs, device=self.device)
         self._steps = torch.zeros(num_envs, dtype=torch.long, device=self.device)
@@ -309,6 +320,9 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         if not self._ready:
             raise gym.error.ResetNeeded("call reset() before step()")
+        self._unchecked += 1
+        if self._unchecked >= CHECK_EVERY:
+            self.check()
         wanted = self._targets(self._checked(actions))
         control = self._within_torque_limits(wanted)
         self._ctrl.copy_(control)
@@ -350,7 +364,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         info |= {"tracking_error": error.mean(-1), "local_tracking_error": local_error.mean(-1), "saturation": saturation}
         info |= {"phase": self.library.phase(self._clip, times), "clip": self._clip.clone(), **goal, **failures, **ends}
 
-        if self.autoreset_mode == AutoresetMode.NEXT_STEP and self._pending.any():
+        if self.autoreset_mode == AutoresetMode.NEXT_STEP and self._may_hold(self._pending):
             # worlds that ended a step ago do not step, they are reset: nothing is earned, nothing ends
             stepped = ~self._pending
             reward, terminated, truncated = reward * stepped, terminated & stepped, truncated & stepped
@@ -359,17 +373,17 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         ended = terminated | truncated
         if self.autoreset_mode == AutoresetMode.SAME_STEP:
             observation = self._observe(_ALL)
-            if ended.any():
-                info["final_obs"], info["_final_obs"] = self._clean(observation), ended
-                observation = observation.clone()
+            if self._may_hold(ended):
+                info["final_obs"], info["_final_obs"] = observation, ended
                 self._reset_worlds(ended)
-                worlds = ended.nonzero().squeeze(-1)
+                worlds = self._where(ended)
+                observation = observation.clone()
                 observation[worlds] = self._observe(worlds)
         else:
             observation = self._observe(_ALL)
             self._pending = ended
         out = self._out
-        return out(self._clean(observation)), out(reward), out(terminated), out(truncated), {key: out(value) for key, value in info.items()}
+        return out(observation), out(reward), out(terminated), out(truncated), {key: out(value) for key, value in info.items()}
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         if self.render_mode is None:
@@ -382,8 +396,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             self._renderers = [SceneRenderer(self.model, width, height, ghost=True) for _ in range(self._render_worlds)]
         reference = self.reference_qpos()
         return tuple(
-            renderer.render(self._qpos[i].numpy(), reference[i].double().numpy(), self.markers(i))
-            for i, renderer in enumerate(self._renderers)
+            renderer.render(_host(self._qpos[i]), _host(reference[i]), self.markers(i)) for i, renderer in enumerate(self._renderers)
         )
 
     def close_extras(self, **kwargs: Any) -> None:
@@ -484,6 +497,21 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
                 results |= {f"{key}_without_sync": summary[key] for key in again}
         return results
 
+    def check(self) -> dict[str, int]:
+        """Report what went wrong in the simulation since the last call; `step` does so every 32 control steps.
+
+        Returns:
+            See `Simulation.check`.
+
+        Raises:
+            ActionError: on a GPU, where to look at every action would be to wait for it: some were not finite.
+        """
+        self._unchecked = 0
+        if not self._looks and self._bad_action:
+            self._bad_action.zero_()
+            raise ActionError("actions must be finite, found NaN or infinity in one of the last steps")
+        return dict(self.simulation.check())
+
     # --- inside -------------------------------------------------------------------------------------------------------------
 
     def _checked(self, actions: Any) -> Tensor:
@@ -491,7 +519,9 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         expected = (self.num_envs, self.model.nu)
         if action.shape != expected:
             raise ActionError(f"expected actions of shape {expected}, found {tuple(action.shape)}")
-        if not torch.isfinite(action.sum()):  # one reduction; a sum of finite actions in reach of the clip is finite
+        if not self._looks:
+            self._bad_action |= ~torch.isfinite(action).all()
+        elif not torch.isfinite(action.sum()):  # one reduction; a sum of finite actions in reach of the clip is finite
             bad = (~torch.isfinite(action)).any(dim=-1).nonzero()
             if len(bad):
                 raise ActionError(f"actions must be finite, found NaN or infinity in world {int(bad[0])}")
@@ -511,15 +541,24 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         centre = torch.addcmul(self._actuator_length.float(), self._lag, self._actuator_velocity.float())
         return torch.clamp(target, centre - self._reach, centre + self._reach)
 
+    def _may_hold(self, mask: Tensor) -> bool:
+        """Whether there is anything to do for the masked worlds, as far as that can be known without waiting for a GPU."""
+        return not self._looks or bool(mask.any())
+
+    def _where(self, mask: Tensor) -> slice | Tensor:
+        """The masked worlds to compute something for: their indices, or all of them where to look would be to wait."""
+        return mask.nonzero().squeeze(-1) if self._looks else _ALL
+
     def _sense(self, worlds: slice | Tensor) -> None:
         """Read the simulation's state, of all worlds or of those at some indices."""
-        qpos, sensors = self._qpos[worlds].float(), self._sensors[worlds].float()
+        copy: dict[str, Any] = {"dtype": torch.float32, "copy": True}  # not a view of what the simulation goes on to change
+        qpos, sensors = self._qpos[worlds].to(**copy), self._sensors[worlds].to(**copy)
         fresh = _Sensed(
             qpos[:, :3],
             qpos.index_select(1, self._balls).unflatten(1, (-1, 4)),
             qpos.index_select(1, self._hinges),
-            self._qvel[worlds].float(),
-            self._xpos[worlds, 1:].float(),
+            self._qvel[worlds].to(**copy),
+            self._xpos[worlds, 1:].to(**copy),
             sensors[:, self._com_columns],
             sensors[:, self._com_velocity_columns],
         )
@@ -585,14 +624,10 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             observation = torch.cat((observation, self._task.observe(self._scene())[worlds]), dim=1)
         return observation
 
-    def _clean(self, observation: Tensor) -> Tensor:
-        """A diverged world's state means nothing: let no NaN out."""
-        return torch.nan_to_num(observation) if self.simulation.diverged.any() else observation
-
     def _reset_worlds(self, mask: Tensor, phase: Any = None, clip: Any = None, joint_noise: Any = None) -> None:
         """Put the masked worlds onto the reference; random numbers are drawn for all worlds, so that none depends on another."""
         count = self.num_envs
-        uniform = torch.rand(2, count, generator=self._random).to(self.device)
+        uniform = torch.rand(2, count, generator=self._random, device=self.device)
         if clip is None:
             share = self.library.durations.cumsum(0) / self.library.durations.sum()
             chosen = torch.searchsorted(share, uniform[0]).clamp(max=len(self.library) - 1)
@@ -611,17 +646,17 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self._steps = self._steps.masked_fill(mask, 0)
         self._cycle = self._cycle.masked_fill(mask, 0)
         self._offset = self._offset.masked_fill(mask.unsqueeze(-1), 0.0)
-        worlds = mask.nonzero().squeeze(-1)
+        worlds = self._where(mask)
         reference = self.library.sample(self._clip[worlds], self._start[worlds])
-        qpos = reference.qpos.double()
+        qpos = reference.qpos.to(self._qpos.dtype)
         if joint_noise is not None:
             noise = self._per_world("joint_noise", joint_noise, qpos.dtype)
             if not ((noise >= 0) & (noise < math.inf)).all():
                 raise SettingError("joint_noise must be a number of at least 0 rad")
             qpos = self._disturbed(qpos, noise[worlds])
-        self._new_qpos[worlds], self._new_qvel[worlds] = qpos, reference.qvel.double()
+        self._new_qpos[worlds], self._new_qvel[worlds] = qpos, reference.qvel.to(self._qvel.dtype)
         self.simulation.reset(mask, self._new_qpos, self._new_qvel)
-        self._sense(_ALL if len(worlds) == count else worlds)
+        self._sense(_ALL if isinstance(worlds, slice) or len(worlds) == count else worlds)
         if self._task is not None:
             self._task.reset(mask, self._scene(), self._random)
 
@@ -636,13 +671,14 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         """Joints turned by normal noise of a standard deviation for each world, (W,) rad."""
         qpos = qpos.clone()
         balls = self._balls.view(-1, 4)[1:]
-        turn = torch.randn(len(qpos), len(balls), 3, generator=self._random, dtype=qpos.dtype) * noise[:, None, None]
+        normal: dict[str, Any] = {"generator": self._random, "dtype": qpos.dtype, "device": self.device}
+        turn = torch.randn(len(qpos), len(balls), 3, **normal) * noise[:, None, None]
         qpos[:, balls] = rot.multiply(qpos[:, balls], rot.from_rotation_vector(turn))
-        qpos[:, self._hinges] += noise[:, None] * torch.randn(len(qpos), len(self._hinges), generator=self._random, dtype=qpos.dtype)
+        qpos[:, self._hinges] += noise[:, None] * torch.randn(len(qpos), len(self._hinges), **normal)
         return qpos
 
     def _out(self, value: Tensor) -> Any:
-        return value.numpy() if self.output == "numpy" else value
+        return value.numpy(force=True) if self.output == "numpy" else value
 
 
 class DeepMimicEnv(SingleWorld):
@@ -656,17 +692,8 @@ class DeepMimicEnv(SingleWorld):
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": CONTROL_RATE}  # noqa: RUF012
 
 
-def _available(device: str | torch.device) -> torch.device:
-    try:
-        wanted = torch.device(device)
-    except (RuntimeError, ValueError):
-        raise DeviceError(f"no device named '{device}'; known are cpu, cuda, cuda:0, ...") from None
-    if wanted.type == "cuda":
-        reason = "no CUDA device was found" if not torch.cuda.is_available() else "the GPU back end is not built yet"
-        raise DeviceError(f"device '{device}': {reason}; use --device cpu")
-    if wanted.type != "cpu":
-        raise DeviceError(f"device '{device}': the simulation runs on cpu")
-    return wanted
+def _host(value: Tensor) -> np.ndarray:
+    return value.double().numpy(force=True)
 
 
 def _autoreset(mode: AutoresetMode | str) -> AutoresetMode:

@@ -19,7 +19,7 @@ class Film:
 
     def __call__(self) -> None:
         if not self._over:
-            pose, ghost = self._envs._qpos[0].numpy().copy(), self._envs.reference_qpos()[0].double().numpy()
+            pose, ghost = (values[0].double().numpy(force=True).copy() for values in (self._envs._qpos, self._envs.reference_qpos()))
             self._poses.append((pose, ghost, self._envs.markers(0)))
         self._over = bool(self._envs._pending[0])
 

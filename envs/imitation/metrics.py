@@ -76,7 +76,7 @@ def record(envs: Any, policy: Policy, seed: int, watch: Callable[[], None] | Non
     """
     options = starts(envs.library, envs.num_envs)
     observation, _ = envs.reset(seed=seed, options=options)
-    alive = torch.ones(envs.num_envs, dtype=torch.bool)
+    alive = torch.ones(envs.num_envs, dtype=torch.bool, device=envs.device)
     columns: dict[str, list[Tensor]] = {
         k: [] for k in ("alive", "fell", "character", "reference", "resync", "earned", "phase", "saturation")
     }
@@ -102,10 +102,11 @@ def record(envs: Any, policy: Policy, seed: int, watch: Callable[[], None] | Non
         alive &= ~(terminated | truncated)
         if watch is not None:
             watch()
-    table = {key: torch.stack(values, dim=1).numpy() for key, values in columns.items()}
-    by_name = {name: torch.stack(values, dim=1).numpy() for name, values in rewards.items()}
-    goals = {name: torch.stack(values, dim=1).numpy() for name, values in goal.items()}
-    return Recording(rewards=by_name, possible=possible.numpy(), clip=envs._clip.numpy().copy(), goal=goals, **table)
+    table = {key: torch.stack(values, dim=1).numpy(force=True) for key, values in columns.items()}
+    by_name = {name: torch.stack(values, dim=1).numpy(force=True) for name, values in rewards.items()}
+    goals = {name: torch.stack(values, dim=1).numpy(force=True) for name, values in goal.items()}
+    clip = envs._clip.numpy(force=True).copy()
+    return Recording(rewards=by_name, possible=possible.numpy(force=True), clip=clip, goal=goals, **table)
 
 
 def summarise(recording: Recording, frame_rate: float) -> dict[str, float]:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from mprl.motion import rotations as rot
 
@@ -43,9 +44,13 @@ def to_heading_frame(vectors: Tensor, direction: Tensor) -> Tensor:
     return torch.stack((cos * x + sin * y, cos * y - sin * x, z), dim=-1)
 
 
+def _on_the_floor(position: Tensor) -> Tensor:
+    return pad(position[..., :2], (0, 1))
+
+
 def local_end_effectors(root_position: Tensor, direction: Tensor, end_effectors: Tensor) -> Tensor:
     """End effectors (W, E, 3) relative to the root in its heading frame, but with their height above the ground."""
-    relative = end_effectors - root_position.unsqueeze(1) * root_position.new_tensor([1.0, 1.0, 0.0])
+    relative = end_effectors - _on_the_floor(root_position).unsqueeze(1)
     return to_heading_frame(relative, direction)
 
 
@@ -64,7 +69,7 @@ def observe(root_position: Tensor, rotations: Tensor, hinges: Tensor, velocity: 
     worlds, balls, ahead = len(root_position), rotations.shape[1] - 1, targets.root_position.shape[1]
     six_d = rot.to_six_d(torch.cat((rotations, targets.root_rotation), dim=1))
     own, joints, coming = six_d.split((1, balls, ahead), dim=1)
-    ground = root_position.unsqueeze(1) * root_position.new_tensor([1.0, 1.0, 0.0])
+    ground = _on_the_floor(root_position).unsqueeze(1)
     vectors = torch.cat(
         (
             own.reshape(worlds, 2, 3),

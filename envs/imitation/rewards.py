@@ -98,7 +98,7 @@ def root_error(character: Motion, reference: Motion, weights: JointWeights, angl
     """‖Δp‖² + .1 θ² + .01 ‖Δv‖² + .001 ‖Δω‖² of the root, (W,)."""
     velocity = (character.velocity[:, :6] - reference.velocity[:, :6]).square()
     position = square_length(character.root_position - reference.root_position)
-    return position + 0.1 * angles[:, 0].square() + velocity @ velocity.new_tensor([0.01] * 3 + [0.001] * 3)
+    return position + 0.1 * angles[:, 0].square() + 0.01 * velocity[:, :3].sum(-1) + 0.001 * velocity[:, 3:].sum(-1)
 
 
 def com_velocity_error(character: Motion, reference: Motion, weights: JointWeights, angles: Tensor) -> Tensor:
@@ -169,11 +169,10 @@ class ImitationReward:
     def __call__(self, character: Motion, reference: Motion, weights: JointWeights) -> tuple[Tensor, Tensor]:
         """The reward (W,) in (0, 1], and each term's exp(-scale x error) in (0, 1], (terms, W) in the order of `terms`."""
         angles = rotation_errors(character, reference)
-        errors = [term.error(character, reference, weights, angles) for term in self.terms.values()]  # type: ignore[operator]
-        scales = errors[0].new_tensor([term.scale for term in self.terms.values()])
-        shares = errors[0].new_tensor([term.weight for term in self.terms.values()])
-        values = torch.exp(torch.stack(errors) * -scales.unsqueeze(-1))
-        return shares @ values, values
+        terms = self.terms.values()
+        errors = [-term.scale * term.error(character, reference, weights, angles) for term in terms]  # type: ignore[operator]
+        values = torch.stack(errors).exp()
+        return torch.stack([term.weight * value for term, value in zip(terms, values, strict=True)]).sum(dim=0), values
 
 
 # The authors' code (SceneImitate.cpp). Its scales are multiplied by (joints / 15) and it counts 15, so they stand as they are.

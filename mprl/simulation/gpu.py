@@ -2,8 +2,8 @@
 
 Nothing in `step` or `reset` waits for the device: on CUDA each is one graph, captured once and launched again. mujoco_warp keeps
 contacts and constraints in buffers of a fixed size and drops what does not fit; it neither resets nor reports a world that
-diverges. So a kernel at the end of every step judges each world, and `check`, called now and then, reads one small array, reports
-what it tells and lets buffers that overflowed grow.
+diverges. So a kernel at the end of every step judges each world, and those that broke down are put into the model's own pose, as
+MuJoCo does on the CPU. `check`, called now and then, reads one small array, reports what it tells and lets buffers grow.
 
 Warp also runs on the CPU, slowly: `device="cpu"` is for tests.
 """
@@ -92,6 +92,7 @@ class WarpSimulation:
         self._warp_device = wp.device_from_torch(self.device)
         self._graphs: dict[Any, Any] = {}
         self._bound: dict[str, Tensor] = {}
+        self._indices: dict[tuple[int, ...], Tensor] = {}
         with self._on_device():
             try:
                 self._model = mjw.put_model(model)
@@ -140,6 +141,7 @@ class WarpSimulation:
 
     def step(self, substeps: int) -> None:
         self._run(("step", substeps), lambda: self._steps(substeps))
+        self._forget_forces(self._diverged)
 
     def forward(self) -> None:
         self._run("forward", self._derive)
@@ -148,6 +150,7 @@ class WarpSimulation:
         for array, value in ((self._mask, mask), (self._new_qpos, qpos), (self._new_qvel, qvel)):
             wp.to_torch(array).copy_(value)
         self._run("reset", self._reset)
+        self._forget_forces(self._mask)
 
     def state(self) -> Tensor:
         with self._on_device():
@@ -191,21 +194,23 @@ class WarpSimulation:
         self.bind("xfrc_applied")[:, body, :3] = force.to(self.device, torch.float32)
 
     def contacts(self, bodies: Sequence[int]) -> Tensor:
-        return wp.to_torch(self._touched)[:, list(bodies)]
+        key = tuple(bodies)
+        if key not in self._indices:  # a list would be sent to the device at every call
+            self._indices[key] = torch.tensor(key, device=self.device)
+        return wp.to_torch(self._touched).index_select(1, self._indices[key])
 
-    def ray(
-        self, origin: Tensor, direction: Tensor, geomgroup: Sequence[int] | None = None, flg_static: bool = True, bodyexclude: int = -1
-    ) -> Tensor:
+    def ray(self, origin: Tensor, direction: Tensor, **options: Any) -> Tensor:
+        """See the interface. Options: `geomgroup` (6 numbers, 0 leaves a group out), `flg_static`, `bodyexclude` (a body)."""
         shape = origin.shape[:2]
         vectors = [
             wp.from_torch(value.to(self.device, torch.float32).expand(*shape, 3).contiguous(), dtype=wp.vec3)
             for value in (origin, direction)
         ]
-        groups = wp.types.vector(length=6, dtype=float)(*(geomgroup or [-1] * 6))
+        groups = wp.types.vector(length=6, dtype=float)(*(options.get("geomgroup") or [-1] * 6))
         with self._on_device():
             distance, geom, normal = (wp.empty(shape, dtype=kind) for kind in (float, int, wp.vec3))
-            exclude = wp.full(shape[1], bodyexclude, dtype=int)
-            mjw.rays(self._model, self._data, *vectors, groups, flg_static, exclude, distance, geom, normal)
+            exclude = wp.full(shape[1], options.get("bodyexclude", -1), dtype=int)
+            mjw.rays(self._model, self._data, *vectors, groups, options.get("flg_static", True), exclude, distance, geom, normal)
         return wp.to_torch(distance)
 
     def check(self) -> Counter[str]:
@@ -254,11 +259,12 @@ class WarpSimulation:
             wp.launch(kernels.note_sizes, dim=self.num_worlds, inputs=[data.nefc, data.nacon, data.ncollision, self._report])
             if substep:  # these are the contacts of the state before; the first was the last call's last
                 self._note_contacts()
-        self._derive(collide=True)
-        self._note_contacts()
         self._look(first=False)
         verdict = [self._broken, _CAPACITY, _ITERATIONS, data.overflow, self._diverged, self._report]
         wp.launch(kernels.judge, dim=self.num_worlds, inputs=verdict)
+        mjw.reset_data(model, data, reset=self._diverged)  # as MuJoCo itself does on the CPU
+        self._derive(collide=True)
+        self._note_contacts()
 
     def _look(self, first: bool) -> None:
         data = self._data
@@ -295,11 +301,12 @@ class WarpSimulation:
             dim=self.num_worlds,
             inputs=[self._mask, self._new_qpos, self._new_qvel, data.qpos, data.qvel, self._touched, self._diverged],
         )
-        mask = wp.to_torch(self._mask)
+        self._derive()
+
+    def _forget_forces(self, mask: Any) -> None:
         for field in _ACCELERATION & self._bound.keys():
             view = self._bound[field]
-            view.masked_fill_(mask.view(-1, *[1] * (view.ndim - 1)), 0.0)
-        self._derive()
+            view.masked_fill_(wp.to_torch(mask).view(-1, *[1] * (view.ndim - 1)), 0.0)
 
     def _probe(self) -> tuple[int, int]:
         """Room for bodies that lie on the floor: constraint rows and contacts of a world."""

@@ -71,7 +71,7 @@ def judge(
     """Which worlds are not to be trusted after this step; their overflow bits go into the report and are cleared."""
     world = wp.tid()
     bits = overflow[world]
-    if broken[world] and not diverged[world]:  # counted once, however long it stays so
+    if broken[world]:
         wp.atomic_add(report, wp.static(DIVERGED), 1)
     if bits & capacity_bits:
         wp.atomic_add(report, wp.static(OVERFLOWED), 1)

@@ -30,9 +30,10 @@ class Simulation(Protocol):
 
     @property
     def diverged(self) -> Tensor:
-        """Worlds whose physics broke down in the last `step`, (worlds,) bool. Their state is not to be trusted: reset them.
+        """Worlds whose physics broke down in the last `step`, (worlds,) bool.
 
-        Positions, velocities or accelerations are not finite or beyond 1e10, or contacts were lost because a buffer was full.
+        Positions, velocities or accelerations were not finite or beyond 1e10, or contacts were lost because a buffer was full.
+        Such a world is at rest in the model's own pose now: what it was doing is lost, so end its episode.
         """
         ...
 

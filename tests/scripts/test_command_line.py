@@ -111,7 +111,7 @@ def test_a_mistake_is_told_in_one_line(mprl, tmp_path, words, expected):
 
 def test_cuda_without_a_gpu_is_a_mistake(mprl, monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
-    assert mprl("train", "CartPole-v1", "--device", "cuda").mistake == "device 'cuda': 0 CUDA devices were found; use --device cpu"
+    assert mprl("train", "CartPole-v1", "--device", "cuda").mistake.startswith("device 'cuda': no CUDA device was found")
 
 
 def test_a_pickle_where_a_motion_is_expected_is_refused(mprl, tmp_path):

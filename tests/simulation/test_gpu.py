@@ -223,12 +223,14 @@ def pair(request, humanoid, states, device):
 def test_a_world_that_breaks_down_is_reported_counted_and_reset_and_the_others_do_not_notice(pair, humanoid, breaks, caplog):
     broken, whole = pair
     others = torch.arange(WORLDS) != 2
+    broken.bind("actuator_force")
     breaks(broken)
     seen = torch.zeros(WORLDS, dtype=torch.bool)
     for _ in range(3):
         broken.step(4), whole.step(4)
         diverged = broken.diverged.clone()
         seen |= diverged.cpu()
+        assert broken.state().isfinite().all() and broken.bind("xpos").isfinite().all() and broken.bind("actuator_force").isfinite().all()
         broken.reset(diverged, torch.as_tensor(humanoid.qpos0).expand(WORLDS, -1), torch.zeros(WORLDS, humanoid.nv, dtype=torch.float64))
         assert not broken.diverged.any() and not whole.diverged.any()
         assert equal(broken, whole.state(), others.to(broken.device))
