@@ -196,14 +196,15 @@ class PPO(Agent):
         model, steps, worlds = self.model, self.settings.n_steps, self.batch.num_worlds
         observations = torch.empty(steps + 1, worlds, self.observation_size, device=self.device)
         rollout: dict[str, list[Tensor]] = {key: [] for key in ("action", "reward", "terminated", "truncated", "valid")}
-        unseen: list[tuple[int, Tensor, Tensor]] = []  # what truncated episodes saw last, where the next row is not it
+        unseen: list[tuple[int, Any, Tensor]] = []  # values of what truncated episodes saw last, where the next row is not it
         for t in range(steps):
             observations[t] = self.observation
             action = model.policy(model.features(self.observation)).sample(self.generator)
             step = self.batch.step(self._to_environment(action))
-            if step.final_observation is not None and step.truncated.any():
-                which = step.truncated.nonzero().squeeze(-1)
-                unseen.append((t, which, step.final_observation[which]))
+            if step.final_observation is not None:
+                # which episodes were truncated is known without waiting on a CPU only; a GPU values all and chooses
+                which = step.truncated.nonzero().squeeze(-1) if self.device.type == "cpu" else ...
+                unseen.append((t, which, model.value(model.features(step.final_observation[which]))))
             for key, value in zip(rollout, (action, step.reward, step.terminated, step.truncated, step.valid), strict=True):
                 rollout[key].append(value)
             self.statistics.add(step)
@@ -212,9 +213,9 @@ class PPO(Agent):
         features = model.features(observations)
         value = model.value(features.flatten(0, 1)).view(steps + 1, worlds)
         next_value = value[1:].clone()
-        for t, which, observation in unseen:
-            next_value[t, which] = model.value(model.features(observation))
         stacked = {key: torch.stack(values) for key, values in rollout.items()}
+        for t, which, last in unseen:
+            next_value[t, which] = torch.where(stacked["truncated"][t, which], last, next_value[t, which])
         seen = Rollout(features=features[:-1], value=value[:-1], next_value=next_value, observations=observations[:-1], **stacked)
         return seen, self.statistics.take()
 

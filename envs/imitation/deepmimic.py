@@ -598,7 +598,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         if self.reference_sync:
             cycle = self.library.cycle(self._clip, times)
             gap = self._now.root_position - reference.root_position
-            gap[:, 2] = 0.0
+            gap[:, 2].zero_()
             self._offset = torch.where((cycle > self._cycle).unsqueeze(-1), gap, self._offset)
             self._cycle = cycle
         return reference.moved(self._offset)

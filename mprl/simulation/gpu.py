@@ -57,6 +57,13 @@ _DERIVED = (
 )  # fmt: skip
 
 
+class _Shared:
+    """One array for Warp and for torch."""
+
+    def __init__(self, array: Any) -> None:
+        self.array, self.view = array, wp.to_torch(array)
+
+
 class WarpSimulation:
     """`mprl.simulation.interface.Simulation` on a GPU.
 
@@ -105,11 +112,12 @@ class WarpSimulation:
                 njmax, nconmax = njmax or rows, nconmax or contacts
             self._data = mjw.make_data(model, num_worlds, naconmax=nconmax * num_worlds, njmax=njmax)
             self._geom_bodies: Any = wp.array(model.geom_bodyid, dtype=int)
-            self._touched = wp.zeros((num_worlds, model.nbody), dtype=bool)
-            self._broken, self._diverged = (wp.zeros(num_worlds, dtype=bool) for _ in range(2))
-            self._report = wp.zeros(6, dtype=int)
-            self._mask = wp.ones(num_worlds, dtype=bool)
-            self._new_qpos, self._new_qvel = wp.clone(self._data.qpos), wp.clone(self._data.qvel)
+            self._touched = _Shared(wp.zeros((num_worlds, model.nbody), dtype=bool))
+            self._broken = wp.zeros(num_worlds, dtype=bool)
+            self._diverged = _Shared(wp.zeros(num_worlds, dtype=bool))
+            self._report = _Shared(wp.zeros(6, dtype=int))
+            self._mask = _Shared(wp.ones(num_worlds, dtype=bool))
+            self._new_qpos, self._new_qvel = _Shared(wp.clone(self._data.qpos)), _Shared(wp.clone(self._data.qvel))
         sensors = model.sensor_type == int(mujoco.mjtSensor.mjSENS_CONTACT)
         self._senses_contacts = bool(sensors.any())
         if (model.sensor_needstage > int(mujoco.mjtStage.mjSTAGE_VEL)).any():
@@ -119,7 +127,7 @@ class WarpSimulation:
             with self._on_device():
                 self._steps(1)
         self.reset(torch.ones(num_worlds, dtype=torch.bool), torch.as_tensor(model.qpos0).expand(num_worlds, -1), self.bind("qvel") * 0)
-        wp.to_torch(self._report).zero_()
+        self._report.view.zero_()
 
     @property
     def capacity(self) -> tuple[int, int]:
@@ -128,7 +136,7 @@ class WarpSimulation:
 
     @property
     def diverged(self) -> Tensor:
-        return wp.to_torch(self._diverged)
+        return self._diverged.view
 
     def bind(self, field: str) -> Tensor:
         if field not in self._bound:
@@ -141,16 +149,16 @@ class WarpSimulation:
 
     def step(self, substeps: int) -> None:
         self._run(("step", substeps), lambda: self._steps(substeps))
-        self._forget_forces(self._diverged)
+        self._forget_forces(self._diverged.view)
 
     def forward(self) -> None:
         self._run("forward", self._derive)
 
     def reset(self, mask: Tensor, qpos: Tensor, qvel: Tensor) -> None:
-        for array, value in ((self._mask, mask), (self._new_qpos, qpos), (self._new_qvel, qvel)):
-            wp.to_torch(array).copy_(value)
+        for shared, value in ((self._mask, mask), (self._new_qpos, qpos), (self._new_qvel, qvel)):
+            shared.view.copy_(value)
         self._run("reset", self._reset)
-        self._forget_forces(self._mask)
+        self._forget_forces(self._mask.view)
 
     def state(self) -> Tensor:
         with self._on_device():
@@ -162,8 +170,8 @@ class WarpSimulation:
     def set_state(self, state: Tensor) -> None:
         with self._on_device():
             mjw.set_state(self._model, self._data, wp.from_torch(state.to(self.device, torch.float32).contiguous()), _STATE)
-            self._touched.zero_()
-            self._diverged.zero_()
+        self._touched.view.zero_()
+        self._diverged.view.zero_()
         for field in _ACCELERATION & self._bound.keys():
             self._bound[field].zero_()
         self.forward()
@@ -197,7 +205,7 @@ class WarpSimulation:
         key = tuple(bodies)
         if key not in self._indices:  # a list would be sent to the device at every call
             self._indices[key] = torch.tensor(key, device=self.device)
-        return wp.to_torch(self._touched).index_select(1, self._indices[key])
+        return self._touched.view.index_select(1, self._indices[key])
 
     def ray(self, origin: Tensor, direction: Tensor, **options: Any) -> Tensor:
         """See the interface. Options: `geomgroup` (6 numbers, 0 leaves a group out), `flg_static`, `bodyexclude` (a body)."""
@@ -215,8 +223,8 @@ class WarpSimulation:
 
     def check(self) -> Counter[str]:
         """See the interface. Buffers that overflowed grow; bound views stay what they are."""
-        found = wp.to_torch(self._report).tolist()
-        wp.to_torch(self._report).zero_()
+        found = self._report.view.tolist()
+        self._report.view.zero_()
         troubles = Counter(diverged=found[kernels.DIVERGED], overflowed=found[kernels.OVERFLOWED], iteration_limited=found[kernels.LIMITED])
         self.troubles += troubles
         bits = found[kernels.BITS] & _CAPACITY
@@ -252,23 +260,19 @@ class WarpSimulation:
 
     def _steps(self, substeps: int) -> None:
         model, data = self._model, self._data
-        self._touched.zero_()
-        self._look(first=True)
+        self._touched.array.zero_()
+        wp.launch(kernels.look_before, dim=self.num_worlds, inputs=[data.qpos, data.qvel, data.ctrl, self._broken])
         for substep in range(substeps):
             mjw.step(model, data)
-            wp.launch(kernels.note_sizes, dim=self.num_worlds, inputs=[data.nefc, data.nacon, data.ncollision, self._report])
+            wp.launch(kernels.note_sizes, dim=self.num_worlds, inputs=[data.nefc, data.nacon, data.ncollision, self._report.array])
             if substep:  # these are the contacts of the state before; the first was the last call's last
                 self._note_contacts()
-        self._look(first=False)
-        verdict = [self._broken, _CAPACITY, _ITERATIONS, data.overflow, self._diverged, self._report]
+        wp.launch(kernels.look_after, dim=self.num_worlds, inputs=[data.qpos, data.qvel, data.qacc, self._broken])
+        verdict = [self._broken, _CAPACITY, _ITERATIONS, data.overflow, self._diverged.array, self._report.array]
         wp.launch(kernels.judge, dim=self.num_worlds, inputs=verdict)
-        mjw.reset_data(model, data, reset=self._diverged)  # as MuJoCo itself does on the CPU
+        mjw.reset_data(model, data, reset=self._diverged.array)  # as MuJoCo itself does on the CPU
         self._derive(collide=True)
         self._note_contacts()
-
-    def _look(self, first: bool) -> None:
-        data = self._data
-        wp.launch(kernels.look, dim=self.num_worlds, inputs=[first, data.qpos, data.qvel, data.qacc, self._broken])
 
     def _note_contacts(self) -> None:
         contact = self._data.contact
@@ -276,7 +280,7 @@ class WarpSimulation:
             kernels.note_contacts,
             dim=self._data.naconmax,
             inputs=[
-                self._data.nacon, contact.geom, contact.dist, contact.includemargin, contact.worldid, self._geom_bodies, self._touched
+                self._data.nacon, contact.geom, contact.dist, contact.includemargin, contact.worldid, self._geom_bodies, self._touched.array
             ],
         )  # fmt: skip
 
@@ -295,18 +299,26 @@ class WarpSimulation:
 
     def _reset(self) -> None:
         data = self._data
-        mjw.reset_data(self._model, data, reset=self._mask)
+        mjw.reset_data(self._model, data, reset=self._mask.array)
         wp.launch(
             kernels.place,
             dim=self.num_worlds,
-            inputs=[self._mask, self._new_qpos, self._new_qvel, data.qpos, data.qvel, self._touched, self._diverged],
+            inputs=[
+                self._mask.array,
+                self._new_qpos.array,
+                self._new_qvel.array,
+                data.qpos,
+                data.qvel,
+                self._touched.array,
+                self._diverged.array,
+            ],
         )
         self._derive()
 
-    def _forget_forces(self, mask: Any) -> None:
+    def _forget_forces(self, mask: Tensor) -> None:
         for field in _ACCELERATION & self._bound.keys():
             view = self._bound[field]
-            view.masked_fill_(wp.to_torch(mask).view(-1, *[1] * (view.ndim - 1)), 0.0)
+            view.masked_fill_(mask.view(-1, *[1] * (view.ndim - 1)), 0.0)
 
     def _probe(self) -> tuple[int, int]:
         """Room for bodies that lie on the floor: constraint rows and contacts of a world."""

@@ -45,18 +45,27 @@ def note_sizes(rows: wp.array[int], contacts: wp.array[int], pairs: wp.array[int
         wp.atomic_max(report, wp.static(CONTACTS), wp.max(contacts[0], pairs[0]))
 
 
+@wp.func
+def trustworthy(values: wp.array[float]):
+    for i in range(values.shape[0]):  # noqa: SIM110, a kernel
+        if not (wp.abs(values[i]) <= GREATEST):  # not-a-number compares false
+            return False
+    return True
+
+
 @wp.kernel(enable_backward=False)
-def look(first: bool, qpos: wp.array2d[float], qvel: wp.array2d[float], qacc: wp.array2d[float], broken: wp.array[bool]):
-    """Which worlds are not finite or too large. Also before a step: where a quaternion is not, the engine makes it zero and goes on."""
+def look_before(qpos: wp.array2d[float], qvel: wp.array2d[float], ctrl: wp.array2d[float], broken: wp.array[bool]):
+    """Which worlds were given what is not finite or too large. The engine would make a zero or a bound of it and go on."""
     world = wp.tid()
-    found = broken[world] and not first
-    for i in range(qpos.shape[1]):
-        if not (wp.abs(qpos[world, i]) <= GREATEST):  # not-a-number compares false
-            found = True
-    for i in range(qvel.shape[1]):
-        if not (wp.abs(qvel[world, i]) <= GREATEST) or not (wp.abs(qacc[world, i]) <= GREATEST):
-            found = True
-    broken[world] = found
+    broken[world] = not (trustworthy(qpos[world]) and trustworthy(qvel[world]) and trustworthy(ctrl[world]))
+
+
+@wp.kernel(enable_backward=False)
+def look_after(qpos: wp.array2d[float], qvel: wp.array2d[float], qacc: wp.array2d[float], broken: wp.array[bool]):
+    """Which worlds have come to what is not finite or too large."""
+    world = wp.tid()
+    if not (trustworthy(qpos[world]) and trustworthy(qvel[world]) and trustworthy(qacc[world])):
+        broken[world] = True
 
 
 @wp.kernel(enable_backward=False)

@@ -255,11 +255,11 @@ def test_the_probe_makes_room_for_bodies_on_the_floor(simulation, states):
 
 
 def test_rows_that_overflow_are_reported_counted_and_grow(humanoid, states, device, caplog):
-    """Only worlds that need more rows than there are break down; the walking ones go on, bit for bit."""
-    walking, lying = states["walking"], states["lying"]
-    needy = torch.tensor([True, False, False, False, False, False, True, False])  # 20 rows, the others 16 at most
-    mixed = torch.where(needy.unsqueeze(-1), lying, walking)
-    small, large = warp(humanoid, WORLDS, device, njmax=16, nconmax=40), warp(humanoid, WORLDS, device)
+    """Only worlds that need more rows than there are break down, those on the floor; those in the air go on, bit for bit."""
+    needy, flying = torch.arange(WORLDS) % 4 == 1, states["falling"].clone()
+    flying[:, 3] += 2.0
+    mixed = torch.where(needy.unsqueeze(-1), states["lying"], flying)
+    small, large = warp(humanoid, WORLDS, device, njmax=8, nconmax=40), warp(humanoid, WORLDS, device)
     bound = small.bind("qpos")
     for simulation in (small, large):
         simulation.set_state(mixed)
@@ -272,13 +272,13 @@ def test_rows_that_overflow_are_reported_counted_and_grow(humanoid, states, devi
     with caplog.at_level(logging.WARNING, "mprl"):
         troubles = small.check()
     assert troubles["overflowed"] == 2 and troubles["diverged"] == 0
-    assert small.capacity[0] >= 20 and small.capacity[1] == 40
-    assert f"grew from 16 to {small.capacity[0]} constraint rows a world (njmax)" in caplog.text
+    assert small.capacity[0] > 8 and small.capacity[1] == 40
+    assert f"grew from 8 to {small.capacity[0]} constraint rows a world (njmax)" in caplog.text
     small.step(4), large.step(4)
     assert equal(small, large.state(), others)  # the state was kept, and what was bound before still is
     assert torch.equal(bound[others], large.bind("qpos")[others]) and torch.equal(small.bind("qpos"), bound)
     small.set_state(mixed), small.step(4)
-    assert not small.diverged.any() and small.check()["overflowed"] == 0
+    assert not small.diverged.any() and small.check()["overflowed"] == 0  # one growth was enough
 
 
 def test_contacts_that_overflow_are_reported_and_grow(humanoid, states, device, caplog):
