@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import enum
 import logging
 import math
 import time
@@ -21,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from mprl.agents import checkpoints, training_state
+from mprl.agents.descriptions import describe, in_words, plain, to_space
 from mprl.agents.environments import TorchBatch, check_environment, check_seed
 from mprl.agents.statistics import EpisodeStatistics
 from mprl.devices import available
@@ -65,7 +65,7 @@ class Agent(ABC):
         batch = TorchBatch(env, chosen)
         spec = env.unwrapped.spec or env.spec
         self.env_id = spec.id if spec is not None else type(env.unwrapped).__name__
-        self.env_kwargs = _plain(spec.kwargs) if spec is not None else {}
+        self.env_kwargs = plain(spec.kwargs) if spec is not None else {}
         preset = self.presets(self.env_id)
         self._prepare(
             self._make_settings({**preset, **settings}),
@@ -168,7 +168,7 @@ class Agent(ABC):
         ):
             if mine != found:
                 raise CheckpointError(
-                    f"this agent was made for {self.env_id} with {what} {_in_words(mine)}, the environment has {_in_words(found)}"
+                    f"this agent was made for {self.env_id} with {what} {in_words(mine)}, the environment has {in_words(found)}"
                 )
 
     def learn(
@@ -255,8 +255,8 @@ class Agent(ABC):
             "seed": self.seed,
             "num_timesteps": self.num_timesteps,
             "settings": dataclasses.asdict(self.settings),
-            "observation_space": _describe(self.observation_space),
-            "action_space": _describe(self.action_space),
+            "observation_space": describe(self.observation_space),
+            "action_space": describe(self.action_space),
         }
 
     def save(self, folder: str | Path, training: bool = False) -> Path:
@@ -304,7 +304,7 @@ class Agent(ABC):
         agent.batch, agent.observation = None, None
         agent.env_id, agent.env_kwargs = config["env_id"], config["env_kwargs"]
         try:
-            observation_space, action_space = _space(config["observation_space"]), _space(config["action_space"])
+            observation_space, action_space = to_space(config["observation_space"]), to_space(config["action_space"])
             size = int(observation_space.n) if isinstance(observation_space, gym.spaces.Discrete) else math.prod(observation_space.shape)
             settings = cls._make_settings(config["settings"])
             agent._prepare(settings, config["seed"], device, observation_space, action_space, size)
@@ -362,67 +362,9 @@ def _setting(name: str, value: Any, kind: Any) -> Any:
     raise SettingError(f"{name} must be {expected}, found {value!r}")
 
 
-def _in_words(space: gym.Space[Any]) -> str:
-    """`Box(-1.0, 1.0, (3,), float32)`, in one line whatever its size."""
-    return " ".join(str(space).split())[:120]
-
-
 def _action_range(space: Any, device: torch.device) -> tuple[Tensor, Tensor] | None:
     """Centre and half width of a bounded Box, (n,) each; None where a bound is infinite."""
     if not isinstance(space, gym.spaces.Box) or not np.isfinite([space.low, space.high]).all():
         return None
     low, high = (torch.as_tensor(bound, dtype=torch.float32, device=device).flatten() for bound in (space.low, space.high))
     return 0.5 * (low + high), 0.5 * (high - low)
-
-
-def _describe(space: Any) -> dict[str, Any]:
-    """A space as JSON."""
-    if isinstance(space, gym.spaces.Discrete):
-        return {"kind": "Discrete", "n": int(space.n), "start": int(space.start), "shape": f"Discrete({space.n})"}
-    low, high = (np.unique(bound) for bound in (space.low, space.high))
-    bounds = {
-        "low": float(low[0]) if len(low) == 1 else space.low.flatten().tolist(),
-        "high": float(high[0]) if len(high) == 1 else space.high.flatten().tolist(),
-    }
-    return {"kind": "Box", "shape": list(space.shape), "dtype": space.dtype.name, **{k: _jsonable(v) for k, v in bounds.items()}}
-
-
-def _jsonable(value: Any) -> Any:
-    """Infinities by name, as JSON has none."""
-    if isinstance(value, list):
-        return [_jsonable(v) for v in value]
-    return value if math.isfinite(value) else str(value)
-
-
-def _space(description: dict[str, Any]) -> Any:
-    if description["kind"] == "Discrete":
-        return gym.spaces.Discrete(description["n"], start=description["start"])
-    shape = tuple(description["shape"])
-    dtype = np.dtype(description["dtype"])
-    bounds: list[Any] = []
-    for key in ("low", "high"):
-        value = description[key]
-        flat = np.array([float(v) for v in value] if isinstance(value, list) else float(value))  # infinities are written as text
-        bounds.append(np.broadcast_to(flat if flat.ndim == 0 else flat.reshape(shape), shape).astype(dtype))
-    return gym.spaces.Box(bounds[0], bounds[1], shape, dtype)
-
-
-def _plain(kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Keyword arguments that JSON can hold; paths as text. Others (functions, clips in memory) cannot be written down."""
-    return {key: _as_json(value) for key, value in kwargs.items() if _is_json(value)}
-
-
-def _is_json(value: Any) -> bool:
-    if isinstance(value, dict):
-        return all(isinstance(key, str) and _is_json(item) for key, item in value.items())
-    if isinstance(value, list | tuple):
-        return all(map(_is_json, value))
-    return value is None or (isinstance(value, bool | int | float | str | Path) and not isinstance(value, enum.Enum))
-
-
-def _as_json(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _as_json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_as_json(item) for item in value]
-    return str(value) if isinstance(value, Path) else value

@@ -302,7 +302,7 @@ def _learn(agent: Agent, folder: Path, plan: Plan) -> int | None:
         stack.callback(writer.close)
         stack.callback(display.close)
         make_env = functools.partial(evaluate.environment, agent.config, EVALUATION_EPISODES)
-        evaluation = Evaluation(folder, make_env, plan.evaluate_every, EVALUATION_EPISODES)
+        evaluation = Evaluation(folder, make_env, plan.evaluate_every if _episodes_end(agent) else 0, EVALUATION_EPISODES)
         checkpoint = Checkpoint(folder, plan.checkpoint_every, plan.keep_checkpoints)
         # what a checkpoint holds is in the metrics before it: the rows up to it stay when the run goes on from there
         go_on = all_of(evaluation, writer, display, checkpoint, lambda agent, metrics: stopped() is None)
@@ -313,6 +313,11 @@ def _learn(agent: Agent, folder: Path, plan: Plan) -> int | None:
         )
         checkpoint.finish(agent)
         return stopped()
+
+
+def _episodes_end(agent: Agent) -> bool:
+    """Whether an evaluation is sure to come to its end: the environment brings its own, or its episodes are limited."""
+    return hasattr(agent.batch.unwrapped, "evaluate") or environments.find(agent.env_id).max_episode_steps is not None
 
 
 def resume(folder: Path, steps: float | None = None, minutes: float | None = None) -> int:

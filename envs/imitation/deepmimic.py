@@ -250,7 +250,8 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
 
-        self._random = torch.Generator(self.device).manual_seed(torch.seed() % 2**63)
+        self._random = torch.Generator(self.device)
+        self._random.seed()  # by chance, until a reset brings a seed
         self._clip = torch.zeros(num_envs, dtype=torch.long, device=self.device)
         self._start = torch.zeros(num_envs, device=self.device)
         self._steps = torch.zeros(num_envs, dtype=torch.long, device=self.device)

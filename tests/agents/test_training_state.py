@@ -60,6 +60,7 @@ ENVIRONMENTS: dict[str, Callable[[], Any]] = {
     "DeepMimic, torch": deepmimic(output="torch"),
     "DeepMimic, numpy": deepmimic(),
     "DeepMimic, a library": deepmimic(output="torch", motion=["walk", "jump"]),
+    "heading": lambda: gym.make_vec("mprl/DeepMimicHeading-v0", num_envs=3, num_threads=1, time_limit=0.3, output="torch"),
     "DeepMimic, single": lambda: gym.make("mprl/DeepMimic-v0", num_threads=1, time_limit=0.3),
     "with a state": SavedDrift,
     "without": Drift,
@@ -88,6 +89,15 @@ def test_what_is_loaded_learns_on_to_the_same_bits(kind, tmp_path):
     assert repr(learn(loaded, 3)) == repr(expected)
     assert all(torch.equal(a, b) for a, b in zip(agent.model.state_dict().values(), loaded.model.state_dict().values(), strict=True))
     assert repr(learn(PPO.load(tmp_path / "weights", make()), 3)) != repr(expected)  # the weights alone do not do it
+
+
+def test_making_an_environment_leaves_the_caller_s_random_numbers_alone():
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    for kind in ("DeepMimic, torch", "heading"):
+        ENVIRONMENTS[kind]()
+    assert torch.equal(torch.rand(3), expected)
 
 
 def test_saving_disturbs_nothing_where_the_environment_has_a_state(tmp_path):
