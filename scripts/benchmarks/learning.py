@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from mprl.nn import precision
 from mprl.scripts.benchmarks import physics
 from mprl.scripts.benchmarks.environment import COPIES, Measured, single_copy
 from mprl.scripts.benchmarks.loops import Sb3
@@ -88,14 +89,15 @@ def _networks(agent: Any, worlds: int, repeats: int = 8) -> tuple[float, float]:
     s = agent.settings
     actor, critic = copy.deepcopy(agent.model.actor), copy.deepcopy(agent.model.critic)
     acted, learned = torch.randn(worlds, agent.observation_size), torch.randn(s.batch_size, agent.observation_size)
+    run = functools.partial(precision.forward, bfloat16=agent.model.reduced)
     began = time.perf_counter()
     with torch.no_grad():
         for _ in range(repeats):
-            actor(acted)
+            run(actor, acted)
     forward = (time.perf_counter() - began) / (repeats * worlds)
     began = time.perf_counter()
     for _ in range(repeats):
-        (actor(learned).square().mean() + critic(learned).square().mean()).backward()
+        (run(actor, learned).square().mean() + run(critic, learned).square().mean()).backward()
     return forward, s.n_epochs * (time.perf_counter() - began) / (repeats * s.batch_size)
 
 
@@ -149,5 +151,6 @@ def measure(motion: str, num_envs: int | None, threads: int, seconds: float, rou
     ]  # fmt: skip
     settings = {"motion": Path(motion).name, "worlds": learner.envs.num_envs, "threads": threads, "hidden": s.hidden}
     settings |= {"n_steps": s.n_steps, "batch_size": s.batch_size, "n_epochs": s.n_epochs, "peer's n_steps": peer_steps}
+    settings["hidden layers"] = "bfloat16" if learner.agent.model.reduced else "float32"
     settings["OMP_WAIT_POLICY"] = os.environ.get("OMP_WAIT_POLICY", "not set")
     return Measured(figures, settings)

@@ -64,5 +64,6 @@ def measure(motion: str, num_envs: int | None, threads: int, seconds: float, rou
     ]  # fmt: skip
     settings = {"motion": Path(motion).name, "worlds": worlds, "threads": threads, "hidden": s.hidden, "n_steps": s.n_steps}
     settings |= {"batch_size": s.batch_size, "n_epochs": s.n_epochs, f"n_steps of {COPIES} copies": peer_steps}
+    settings["our hidden layers"] = "bfloat16, theirs float32" if learner.agent.model.reduced else "float32"
     settings["OMP_WAIT_POLICY"] = os.environ.get("OMP_WAIT_POLICY", "not set")
     return Measured(figures, settings)

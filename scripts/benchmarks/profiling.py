@@ -86,6 +86,7 @@ def watched(agent: Any) -> Iterator[Stopwatch]:
         watch.watch(agent, "_act", REST[ACT], ACT)
         watch.watch(agent, "_improve", REST[LEARN], LEARN)
         for part, owner, names in (
+            ("networks", agent.model, ("features", "policy", "standard_value")),
             ("simulation", envs.simulation, ("step",)),
             ("observation", envs, ("_sense", "_observe")),
             ("reward", envs, ("_synchronised", "_character", "_as_motion")),
@@ -103,8 +104,6 @@ def watched(agent: Any) -> Iterator[Stopwatch]:
         ):
             for name in names:
                 watch.watch(owner, name, part)
-        for module in agent.model.children():
-            watch.watch(module, "forward", "networks")
         yield watch
     finally:
         watch.remove()
@@ -164,7 +163,7 @@ def measure(motion: str, num_envs: int | None, threads: int, seconds: float) -> 
         bare = _bare_physics(learner, threads, samples)
     finally:
         envs.close()
-    speed = {"GFLOP/s": _arithmetic(agent.settings), "GB/s": _bandwidth(), "µs a call": _call()}
+    speed = {"GFLOP/s": _arithmetic(agent), "GB/s": _bandwidth(), "µs a call": _call()}
     figures, rows = [], []
     whole = sum(spent.values())
     for (phase, part), own in sorted(spent.items(), key=lambda item: (item[0][0], -item[1])):
@@ -191,6 +190,7 @@ def measure(motion: str, num_envs: int | None, threads: int, seconds: float) -> 
     first = Figure("iteration", "an iteration", "ms", whole, limit=sum(figure.limit or 0 for figure in figures), less_is_better=True)
     columns = ("part", "ms", "share", "torch calls", "MiB", "GFLOP", "bound, ms", "bound by")
     settings = {"motion": Path(motion).name, "worlds": envs.num_envs, "threads": threads, "samples an iteration": samples}
+    settings["hidden layers"] = "bfloat16" if agent.model.reduced else "float32"
     settings |= {"iterations": iterations} | {name: f"{value:.3g}" for name, value in speed.items()}
     return Measured([first, *figures], settings, Overview(columns, rows))
 
@@ -217,10 +217,11 @@ def _best(work: Callable[[], Any], repeats: int, tries: int = 7) -> float:
 
 
 @torch.no_grad()
-def _arithmetic(settings: Any) -> float:
-    """GFLOP/s of the matrix product that a minibatch and a hidden layer make."""
-    rows, width = settings.batch_size, settings.hidden[0]
-    a, b, out = torch.randn(rows, width), torch.randn(width, width), torch.empty(rows, width)
+def _arithmetic(agent: Any) -> float:
+    """GFLOP/s of the matrix product that a minibatch and a hidden layer make, in the precision of the hidden layers."""
+    rows, width = agent.settings.batch_size, agent.settings.hidden[0]
+    dtype = torch.bfloat16 if agent.model.reduced else torch.float32
+    a, b, out = torch.randn(rows, width).to(dtype), torch.randn(width, width).to(dtype), torch.empty(rows, width, dtype=dtype)
     return 2e-9 * rows * width * width / _best(lambda: torch.mm(a, b, out=out), 20)
 
 
