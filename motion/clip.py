@@ -113,7 +113,8 @@ class MotionClip:
             object.__setattr__(self, "contacts", contacts)
         if self.betas is not None and not (self.betas.ndim == 1 and np.isfinite(self.betas).all()):
             raise MotionFormatError(f"{self.name}: betas must be a vector of finite numbers")
-        norm = np.linalg.norm(self.rotations, axis=-1)
+        with np.errstate(over="ignore"):  # an infinite length is no unit length
+            norm = np.linalg.norm(self.rotations, axis=-1)
         if np.abs(norm - 1).max() > 1e-3:
             frame, joint = np.argwhere(np.abs(norm - 1) > 1e-3)[0]
             raise MotionFormatError(

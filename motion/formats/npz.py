@@ -55,7 +55,7 @@ def read(path: str | Path) -> MotionClip:
         )
     version = content.get("version", np.array(0))
     if version.size != 1 or version.dtype.kind not in "iu" or int(version.item()) != VERSION:
-        raise MotionFormatError(f'{path}, key "version": expected {VERSION}, found {str(version)[:20]}; update mprl')
+        raise MotionFormatError(f'{path}, key "version": expected {VERSION}, found {_one_line(version)[:20]}; update mprl')
     for key in _REQUIRED:
         if key not in content:
             raise MotionFormatError(f'{path}: the key "{key}" is missing')
@@ -126,8 +126,8 @@ def _check_headers(path: Path, archive: zipfile.ZipFile, members: Mapping[str, z
                 raise MotionFormatError(f'{path}, key "{key}": expected an array of NumPy\'s format 1 or 2, found {version}')
             shape, _, dtype = _READ_HEADER[version](file)
             left = member.file_size - file.tell()
-        if dtype.hasobject:
-            raise MotionFormatError(f'{path}, key "{key}": expected numbers or text, found Python objects')
+        if dtype.hasobject or (key in _MOST and dtype.kind not in "biufUS"):
+            raise MotionFormatError(f'{path}, key "{key}": expected numbers or text, found {_one_line(dtype)[:40]}')
         values, most = math.prod(shape), _MOST.get(key, MAX_BYTES)
         if values > most or (key not in _FRAMES and member.file_size > _MOST_BYTES and key in _MOST):
             raise MotionFormatError(

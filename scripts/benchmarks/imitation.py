@@ -110,21 +110,35 @@ def run(motion: str, seed: int, plan: Plan, folder: Path) -> Run:
                 raise SettingError(f"{told}; choose another folder with --out, or take it up with --from")
         if (folder / VIDEO).exists() or not plan.video:
             return Run(clip, seed, folder, kept["figures"])
-    else:
-        for name in ("metrics.csv", *(found.name for found in folder.glob("events.*"))):  # of a run that was stopped
-            (folder / name).unlink(missing_ok=True)
-        words = [ENVIRONMENT, "--agent", "ppo", "--seed", str(seed), "--env.motion", motion, "--env.num-threads", str(plan.threads)]
-        words += ["--env.contact-bodies", *contact_bodies(clip)]
-        words += ["--minutes", str(plan.minutes)] if plan.samples is None else ["--steps", str(plan.samples)]
-        options = train.read(words)
-        print(f"{clip}, seed {seed}: {_budget(plan)}, in {folder}")
-        if train.train(train.make_agent(options), folder, train.plan(options)):
-            raise KeyboardInterrupt
+    elif _train(motion, seed, plan, folder):
+        raise KeyboardInterrupt
     return Run(clip, seed, folder, _evaluate(folder, asked, plan.video))
 
 
+def _train(motion: str, seed: int, plan: Plan, folder: Path) -> int:
+    """Train, or go on where an earlier try was stopped; 0, or the exit code of what stopped it."""
+    from mprl.agents import runs
+    from mprl.agents.checkpoints import read_config
+
+    words = [ENVIRONMENT, "--agent", "ppo", "--seed", str(seed), "--env.motion", motion, "--env.num-threads", str(plan.threads)]
+    words += ["--env.contact-bodies", *contact_bodies(clip_name(motion))]
+    words += ["--minutes", str(plan.minutes)] if plan.samples is None else ["--steps", str(plan.samples)]
+    options = train.read(words)
+    goal = train.plan(options)
+    print(f"{clip_name(motion)}, seed {seed}: {_budget(plan)}, in {folder}")
+    if not runs.checkpoints_of(folder):
+        return train.train(train.make_agent(options), folder, goal)
+    before, config = runs.Plan.read(folder), read_config(folder)
+    there = (before.steps, before.minutes, config["seed"], config["env_kwargs"].get("motion", "walk"))
+    if there != (goal.steps, goal.minutes, seed, motion):
+        raise SettingError(f"{folder}: holds a run with other settings; choose another folder with --out, or take it up with --from")
+    if before.is_over(before.ended_steps, before.ended_seconds):
+        return 0
+    return train.resume(folder)
+
+
 def take_up(folder: Path, video: bool) -> Run:
-    """A run folder that `mprl train` left, evaluated unless it was before with the same weights."""
+    """A run folder that `mprl train` left, or the folder `best` in it, evaluated unless it was before with the same weights."""
     from mprl.agents.checkpoints import read_config
 
     config = read_config(folder)
@@ -143,7 +157,7 @@ def take_up(folder: Path, video: bool) -> Run:
 def _evaluate(folder: Path, asked: Mapping[str, Any], video: bool) -> dict[str, float]:
     found = evaluate.evaluate_folder(folder, EPISODES, video=folder / VIDEO if video else None)
     evaluate.write_json(folder / "evaluation.json", found)
-    samples, minutes = spent(folder / "metrics.csv")
+    samples, minutes = spent(_metrics(folder))
     more = {"lasts_20_s_rate": 1.0 - found["fall_rate"], "samples_millions": samples / 1e6, "minutes": minutes}
     figures = {key: float((found | more)[key]) for key in KEPT}
     evaluate.write_json(folder / RESULT, {"asked": asked, "num_timesteps": found["num_timesteps"], "figures": figures})
@@ -160,6 +174,12 @@ def _read(path: Path) -> dict[str, Any] | None:
         return {"asked": dict(content["asked"]), "num_timesteps": content.get("num_timesteps"), "figures": figures}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: cannot be read: {' '.join(str(error).split())[:120]}; remove it to run this again") from None
+
+
+def _metrics(folder: Path) -> Path:
+    """Of a run; the best agent of a run is in a folder in it."""
+    mine = folder / "metrics.csv"
+    return mine if mine.exists() else folder.parent / "metrics.csv"
 
 
 def spent(metrics: Path) -> tuple[float, float]:
@@ -183,7 +203,7 @@ def curve(run: Run) -> Curve:
     possible = float(settings.get("max_episode_steps") or settings.get("time_limit", 20.0) * CONTROL_RATE)
     if clip.loop == "none":  # episodes begin anywhere in the clip and end with it
         possible = min(possible, 0.5 * clip.duration * CONTROL_RATE)
-    columns = read_metrics(run.folder / "metrics.csv")
+    columns = read_metrics(_metrics(run.folder))
     share = np.minimum(columns["return"] / possible, 1.0)
     return Curve(columns["timesteps"] / 1e6, smoothed(share, len(share) // 80), run.figures["normalized_return"])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +20,7 @@ from mprl.scripts.benchmarks import imitation, physics, profiling, soak
 from mprl.scripts.benchmarks.loops import SingleLoop
 from mprl.scripts.benchmarks.published import contact_bodies
 from mprl.scripts.benchmarks.report import Figure, Report, alternate, command_line, medians
+from mprl.scripts.plots import read_metrics
 
 KEYS = {"ours", "peer", "limit", "ratio_to_limit", "ratio_to_peer"}
 
@@ -163,6 +165,18 @@ def test_a_run_folder_is_taken_up_with_what_it_cost(tmp_path):
     found = imitation.take_up(folder, video=False)
     assert (found.clip, found.seed, found.figures) == ("walk", 3, FIGURES)
     assert imitation.spent(folder / "metrics.csv") == (3000, 4.5)  # 180 s, and 90 s after it was continued
+
+
+def test_the_best_agent_of_a_run_cost_what_the_run_did(tmp_path, monkeypatch):
+    folder = run_folder(tmp_path / "walk", motion="walk")
+    best = folder / "best"
+    best.mkdir()
+    (folder / "config.json").rename(best / "config.json")
+    monkeypatch.setattr(
+        imitation.evaluate, "evaluate_folder", lambda *args, **settings: FIGURES | {"fall_rate": 0.5, "num_timesteps": 1000}
+    )
+    figures = imitation.take_up(best, video=False).figures
+    assert (figures["samples_millions"], figures["minutes"]) == (0.003, 4.5)
 
 
 def test_a_run_that_has_learned_on_is_evaluated_anew(tmp_path, monkeypatch):
@@ -346,6 +360,22 @@ def test_the_loop_beside_ours_learns():
         for _ in range(16):
             assert loop.round() > 0
     assert loop.actor(torch.ones(1, 2)).item() == pytest.approx(0.7, abs=0.15)
+
+
+@pytest.mark.slow
+def test_a_run_that_was_stopped_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(imitation, "EPISODES", 2)
+    wanted = plan(tmp_path, samples=20_000.0, minutes=None, threads=1)
+    stops = iter([True, True])
+    monkeypatch.setattr(imitation.train, "stopping", lambda: contextlib.nullcontext(lambda: 15 if next(stops, None) else None))
+    with pytest.raises(KeyboardInterrupt):
+        imitation.run("walk", 0, wanted, tmp_path / "walk")
+    assert not (tmp_path / "walk" / imitation.RESULT).exists()
+    with pytest.raises(SettingError, match="a run with other settings"):
+        imitation.run("walk", 1, wanted, tmp_path / "walk")
+    found = imitation.run("walk", 0, wanted, tmp_path / "walk")
+    steps = read_metrics(tmp_path / "walk" / "metrics.csv")["timesteps"]
+    assert steps.tolist() == [8192, 16384, 24576] and found.figures["samples_millions"] == 0.024576
 
 
 @pytest.mark.slow
