@@ -136,6 +136,7 @@ def save_checkpoint(agent: Agent, run: Path, keep: int) -> Path:
         temporary = Path(tempfile.mkdtemp(dir=inside, prefix=f".{target.name}."))
         temporary.chmod(0o755)
         agent.save(temporary, training=True)
+        _to_disk(run / "metrics.csv")  # its rows up to here before what they led to
         if target.exists():
             remove(target)
         os.replace(temporary, target)
@@ -188,9 +189,9 @@ def remove(checkpoint: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
-def _to_disk(folder: Path) -> None:
-    with contextlib.suppress(OSError):  # there is no such thing on Windows
-        descriptor = os.open(folder, os.O_RDONLY)
+def _to_disk(path: Path) -> None:
+    with contextlib.suppress(OSError):  # no metrics yet; and Windows does not open folders
+        descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:

@@ -58,6 +58,7 @@ options:
 examples:
   mprl demo
   mprl train mprl/DeepMimic-v0 --agent ppo --env.motion walk --minutes 15 --out runs/walk
+  mprl train --resume runs/walk
   mprl evaluate runs/walk --video walk.mp4"""
 
 

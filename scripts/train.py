@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from mprl.errors import CheckpointError, SettingError, unknown_name
-from mprl.scripts import environments, evaluate
+from mprl.scripts import environments, evaluate, resume
 from mprl.scripts.options import parse
 from mprl.scripts.tables import table
 
@@ -75,20 +75,11 @@ class Options:
     """go on with the run in this folder, or from one of its checkpoints; only --steps or --minutes, its new end, can be given too"""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ResumeOptions:
-    """What is told to `mprl train --resume`."""
-
-    resume: Path
-    steps: float | None = None
-    minutes: float | None = None
-
-
 def main(argv: Sequence[str]) -> int:
     """Run `mprl train`."""
+    if resume.is_asked_for(argv):
+        return resume.main(argv)
     options = read(argv)
-    if isinstance(options, ResumeOptions):
-        return resume(options.resume, options.steps, options.minutes)
     folder = free_folder(options.out or default_folder(options.env_id, options.agent))
     agent = make_agent(options)
     ended = train(agent, folder, plan(options))
@@ -109,8 +100,6 @@ def read(argv: Sequence[str]) -> Any:
 
     words = list(argv)
     help_wanted = "-h" in words or "--help" in words
-    if not help_wanted and any(word.partition("=")[0] == "--resume" for word in words):
-        return _read_resume(words)
     env_at, name = named(words)
     if name not in AGENTS:
         raise unknown_name("agent", name, AGENTS, "mprl list agents")
@@ -158,17 +147,6 @@ def named(words: Sequence[str]) -> tuple[int | None, str]:
     return env_at, agent
 
 
-def _read_resume(words: list[str]) -> ResumeOptions:
-    for at, word in enumerate(words):
-        option = word.partition("=")[0]
-        value = at > 0 and words[at - 1] in ("--resume", "--steps", "--minutes")
-        if option not in ("--resume", "--steps", "--minutes") and not value:
-            raise SettingError(f"{option} cannot be given with --resume: the run goes on as it was begun; only --steps or --minutes can")
-    options = parse(ResumeOptions, "mprl train", words)
-    _check_end(options)
-    return options
-
-
 def _overview(agents: dict[str, Any]) -> str:
     envs = "\n".join(f"  {name}" for name in environments.ours())
     return (
@@ -181,7 +159,7 @@ def _overview(agents: dict[str, Any]) -> str:
 def _check(options: Any) -> None:
     from mprl.agents.environments import check_seed
 
-    _check_end(options)
+    check_end(options)
     for name, least in (("checkpoint_every", 1), ("keep_checkpoints", 1), ("evaluate_every", 0)):
         value = getattr(options, name)
         if value is not None and value < least:
@@ -189,10 +167,11 @@ def _check(options: Any) -> None:
     if options.num_envs is not None and options.num_envs < 1:
         raise SettingError(f"expected at least 1 world, found --num-envs {options.num_envs}")
     check_seed(options.seed)
-    _check_device(options.device)
+    check_device(options.device)
 
 
-def _check_end(options: Any) -> None:
+def check_end(options: Any) -> None:
+    """Refuse a number of steps or minutes that cannot be."""
     if options.steps is not None and options.minutes is not None:
         raise SettingError("give --steps or --minutes, not both")
     for name in ("steps", "minutes"):
@@ -201,7 +180,7 @@ def _check_end(options: Any) -> None:
             raise SettingError(f"--{name} must be a positive number, found {value:g}")
 
 
-def _check_device(device: str | None) -> None:
+def check_device(device: str | None) -> None:
     if device is not None:
         from mprl.devices import available  # with torch, which takes a while
 
@@ -318,60 +297,6 @@ def _learn(agent: Agent, folder: Path, plan: Plan) -> int | None:
 def _episodes_end(agent: Agent) -> bool:
     """Whether an evaluation is sure to come to its end: the environment brings its own, or its episodes are limited."""
     return hasattr(agent.batch.unwrapped, "evaluate") or environments.find(agent.env_id).max_episode_steps is not None
-
-
-def resume(folder: Path, steps: float | None = None, minutes: float | None = None) -> int:
-    """Go on with a run as if it had never stopped.
-
-    Args:
-        folder: of the run, or one of its checkpoints; later checkpoints are then removed.
-        steps, minutes: the run's new end, counted from its beginning; by default it keeps the one it has.
-
-    Returns:
-        Exit code, as `train`.
-
-    Raises:
-        MprlError: no run, a broken one, or one that has come to its end.
-    """
-    import torch
-
-    from mprl.agents import load_agent, runs
-    from mprl.agents.checkpoints import TRAINING, read_config, read_training
-
-    run, checkpoint = runs.newest(folder)
-    plan = runs.Plan.read(run)
-    if steps is not None or minutes is not None:
-        plan = dataclasses.replace(plan, steps=steps, minutes=minutes)
-    with runs.alone(run):
-        try:
-            config, training = read_config(checkpoint), read_training(checkpoint)
-            if training is None:
-                raise CheckpointError(f"{checkpoint}: holds no state of learning ({TRAINING} is missing)")
-            torch.set_num_threads(training[1]["torch_threads"])  # sums of floats depend on how many there are
-            device = training[1]["device"]
-            _check_device(device)
-            env = environments.make(config["env_id"], config["num_envs"], device, **evaluate.settings_of(config))
-            agent = load_agent(checkpoint, env, device)
-        except CheckpointError as error:
-            raise CheckpointError(f"{error}{_the_one_before(run, checkpoint)}") from None
-        at_the_end = plan.is_over(plan.ended_steps, plan.ended_seconds) and checkpoint == runs.checkpoints_of(run)[-1]
-        if at_the_end or plan.is_over(agent.num_timesteps, agent.seconds):
-            raise SettingError(f"{run}: the run has come to its end; give it a new one with --steps or --minutes")
-        for later in runs.checkpoints_of(run):
-            if runs.steps_of(later) > agent.num_timesteps:
-                runs.remove(later)
-        runs.tidy(run)
-    print(f"Going on from step {agent.num_timesteps:,}, in {run}.")
-    ended = train(agent, run, plan)
-    summarise(agent, run)
-    return ended
-
-
-def _the_one_before(run: Path, checkpoint: Path) -> str:
-    from mprl.agents import runs
-
-    before = [path for path in runs.checkpoints_of(run) if runs.steps_of(path) < runs.steps_of(checkpoint)]
-    return f"; from the checkpoint before: mprl train --resume {before[-1]}" if before else ""
 
 
 @contextlib.contextmanager
