@@ -133,7 +133,7 @@ def _check_headers(path: Path, archive: zipfile.ZipFile, members: Mapping[str, z
             raise MotionFormatError(
                 f'{path}, key "{key}": expected at most {most} values in at most {_MOST_BYTES} bytes, found {str(shape)[:60]}'
             )
-        if values * dtype.itemsize > left:
+        if values * max(1, dtype.itemsize) > left:  # texts of no length take room all the same
             raise MotionFormatError(f'{path}, key "{key}": is cut off: {str(shape)[:60]} values of {dtype.itemsize} bytes in {left} bytes')
 
 

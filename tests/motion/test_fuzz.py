@@ -263,3 +263,12 @@ def test_what_the_zip_says_of_a_member_is_checked_against_its_header(tmp_path):
             archive.writestr(f"{name}.npy", data[:-8] if name == "rotations" else data)
     with pytest.raises(MotionFormatError, match=r'key "rotations": is cut off: \(5, 2, 4\) values of 8 bytes in 312 bytes'):
         load(path)
+
+
+def test_twenty_million_texts_of_no_length_are_refused(tmp_path):
+    path = tmp_path / "empty.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in NPZ.items():
+            archive.writestr(f"{name}.npy", forged("<U0", (5, 10**6, 4), 0, False) if name == "rotations" else member(array))
+    with pytest.raises(MotionFormatError, match='key "rotations": is cut off'):
+        load(path)
