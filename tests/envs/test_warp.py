@@ -5,6 +5,8 @@ On Warp's CPU device with `-m slow`, on a GPU with `-m gpu`.
 
 from __future__ import annotations
 
+import logging
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -15,9 +17,16 @@ import mprl  # noqa: F401
 from mprl.agents import PPO
 from mprl.envs import to_sb3
 from mprl.errors import ActionError
+from mprl.scripts.benchmarks import parity
 
 pytest.importorskip("mujoco_warp")
 WORLDS = 8
+
+
+@pytest.fixture(autouse=True)
+def heard(monkeypatch):
+    """The command line keeps messages from pytest's ears."""
+    monkeypatch.setattr(logging.getLogger("mprl"), "propagate", True)
 
 
 @pytest.fixture(scope="module", params=[pytest.param("cpu", marks=pytest.mark.slow), pytest.param("cuda", marks=pytest.mark.gpu)])
@@ -168,6 +177,17 @@ def test_it_is_shown_judged_and_handed_to_stable_baselines(device, tmp_path):
     for _ in range(6):
         observation, _, ended, infos = vec.step(np.zeros((2, 28), np.float32))
     assert ended.all() and infos[0]["TimeLimit.truncated"] and infos[0]["terminal_observation"].shape == observation[0].shape
+
+
+def test_episodes_are_of_one_distribution(device):
+    """Return, length and tracking error of 64 noisy episodes on each back end. (Of a trained policy: scripts/gpu_report.py.)"""
+    found = []
+    for seed, (on, backend) in enumerate(((device, "warp"), ("cpu", "mujoco"))):
+        env = make(on, 64, backend=backend, autoreset_mode="DISABLED", time_limit=1.5)
+        generator = torch.Generator().manual_seed(seed)
+        found.append(parity.episodes(env, lambda o, g=generator: 0.5 * torch.randn(64, 28, generator=g), seed))
+    assert all(figure.met for figure in parity.compare(*found).figures)
+    assert np.std(found[0]["length"]) > 1  # some fell, at different times
 
 
 def test_an_agent_learns_in_it(device):

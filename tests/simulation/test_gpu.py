@@ -25,6 +25,12 @@ BALL = """<mujoco><option timestep="0.01" gravity="0 0 0"/><worldbody>
 </worldbody></mujoco>"""
 
 
+@pytest.fixture(autouse=True)
+def heard(monkeypatch):
+    """The command line keeps messages from pytest's ears."""
+    monkeypatch.setattr(logging.getLogger("mprl"), "propagate", True)
+
+
 @pytest.fixture(scope="module", params=[pytest.param("cpu", marks=pytest.mark.slow), pytest.param("cuda", marks=pytest.mark.gpu)])
 def device(request) -> str:
     return request.param
