@@ -80,10 +80,8 @@ def restore(agent: Agent, tensors: dict[str, Tensor], numbers: dict[str, Any]) -
             _restore_optimizer(optimizer, f"{_OPTIMIZER}{name}.", tensors, numbers["learning_rates"][name])
         agent.seconds = numbers["seconds"]
     except CheckpointError:
-        agent.observation = None
         raise
     except (LookupError, TypeError, ValueError, RuntimeError) as error:
-        agent.observation = None
         raise CheckpointError(f"the state of learning cannot be taken up: {' '.join(str(error).split())[:160]}") from None
 
 

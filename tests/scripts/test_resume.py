@@ -28,6 +28,13 @@ HUMANOID = (
 )  # fmt: skip
 
 
+_SLOW_TO_IMPORT = [
+    "mprl.scripts.main", "mprl.scripts.train", "mprl.scripts.plots", "mprl.agents.callbacks", "mprl.envs.imitation.deepmimic",
+    "tyro", "rich.live", "rich.progress", "torch._dynamo", "torch.utils.tensorboard.writer",
+    "matplotlib.figure", "matplotlib.backends.backend_agg",
+]  # fmt: skip
+
+
 def table(run: Path) -> list[dict[str, str]]:
     """`metrics.csv` as text, less the wall-clock columns."""
     with (run / "metrics.csv").open(newline="") as file:
@@ -174,7 +181,7 @@ def test_killed_at_twenty_random_moments_the_metrics_are_the_same(environment, t
     words = [*environment, "--checkpoint-every", str(2 * iteration), "--steps", str(60 * iteration)]
     killed, whole = Path("killed"), Path("whole")
     processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["mprl.scripts.train", "mprl.agents.callbacks", "mprl.envs.imitation.deepmimic", "tyro"])
+    processes.set_forkserver_preload(_SLOW_TO_IMPORT)
 
     def start(*words: str) -> Any:
         process = processes.Process(target=_run, args=(["train", *words],))
