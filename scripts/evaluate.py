@@ -26,7 +26,7 @@ from mprl.scripts.options import check_folder, parse
 from mprl.scripts.tables import table
 
 # Arguments of a batch that belong to how it was trained, not to what was trained.
-OF_TRAINING = ("num_envs", "vectorization_mode", "output", "device", "autoreset_mode", "render_mode")
+OF_TRAINING = ("num_envs", "vectorization_mode", "output", "device", "backend", "autoreset_mode", "render_mode")
 
 # Results in the order of the table: key, what it is, unit, how it is written.
 ROWS = (

@@ -1,6 +1,6 @@
 """The GPU back end: `mujoco_warp`, all worlds in a few kernels, in float32 on the device that the agent's tensors are on.
 
-Nothing in `step` or `reset` waits for the device: on CUDA each is one graph, captured once and launched again. mujoco_warp keeps
+Nothing in `step` or `reset` waits for the device: each is one graph, captured once and launched again. mujoco_warp keeps
 contacts and constraints in buffers of a fixed size and drops what does not fit; it neither resets nor reports a world that
 diverges. So a kernel at the end of every step judges each world, and those that broke down are put into the model's own pose, as
 MuJoCo does on the CPU. `check`, called now and then, reads one small array, reports what it tells and lets buffers grow.
@@ -98,6 +98,7 @@ class WarpSimulation:
         self.troubles: Counter[str] = Counter()
         self._warp_device = wp.device_from_torch(self.device)
         self._graphs: dict[Any, Any] = {}
+        self._streams: tuple[Any, Any] = (None, None)  # torch's current one, and the same to Warp
         self._bound: dict[str, Tensor] = {}
         self._indices: dict[tuple[int, ...], Tensor] = {}
         with self._on_device():
@@ -123,9 +124,11 @@ class WarpSimulation:
         if (model.sensor_needstage > int(mujoco.mjtStage.mjSTAGE_VEL)).any():
             raise ValueError("the model has sensors of forces or accelerations: bind the fields that they read instead")
         if self._warp_device.is_cuda:
+            _log.info("preparing the GPU's kernels: minutes the first time, then they are kept in %s", wp.config.kernel_cache_dir)
             # Once without a graph, so that all kernels are there when the graphs are captured; then everything is put back.
             with self._on_device():
                 self._steps(1)
+                self._reset()
         self.reset(torch.ones(num_worlds, dtype=torch.bool), torch.as_tensor(model.qpos0).expand(num_worlds, -1), self.bind("qvel") * 0)
         self._report.view.zero_()
 
@@ -161,11 +164,10 @@ class WarpSimulation:
         self._forget_forces(self._mask.view)
 
     def state(self) -> Tensor:
+        state = torch.empty(self.num_worlds, mujoco.mj_stateSize(self.model, _STATE), device=self.device)
         with self._on_device():
-            size = mujoco.mj_stateSize(self.model, _STATE)
-            state = wp.empty((self.num_worlds, size), dtype=float)
-            mjw.get_state(self._model, self._data, state, _STATE)
-        return wp.to_torch(state)
+            mjw.get_state(self._model, self._data, wp.from_torch(state), _STATE)
+        return state
 
     def set_state(self, state: Tensor) -> None:
         with self._on_device():
@@ -215,11 +217,13 @@ class WarpSimulation:
             for value in (origin, direction)
         ]
         groups = wp.types.vector(length=6, dtype=float)(*(options.get("geomgroup") or [-1] * 6))
+        distance = torch.empty(shape, device=self.device)
         with self._on_device():
-            distance, geom, normal = (wp.empty(shape, dtype=kind) for kind in (float, int, wp.vec3))
+            geom, normal = wp.empty(shape, dtype=int), wp.empty(shape, dtype=wp.vec3)
             exclude = wp.full(shape[1], options.get("bodyexclude", -1), dtype=int)
-            mjw.rays(self._model, self._data, *vectors, groups, options.get("flg_static", True), exclude, distance, geom, normal)
-        return wp.to_torch(distance)
+            static = options.get("flg_static", True)
+            mjw.rays(self._model, self._data, *vectors, groups, static, exclude, wp.from_torch(distance), geom, normal)
+        return distance
 
     def check(self) -> Counter[str]:
         """See the interface. Buffers that overflowed grow; bound views stay what they are."""
@@ -238,7 +242,7 @@ class WarpSimulation:
         return troubles
 
     def bare_step(self, substeps: int) -> Callable[[], None]:
-        """What nothing here can be faster than: mujoco_warp's own steps, on CUDA as one graph. For benchmarks."""
+        """What nothing here can be faster than: mujoco_warp's own steps, as one graph. For benchmarks."""
 
         def steps() -> None:
             for _ in range(substeps):
@@ -252,20 +256,22 @@ class WarpSimulation:
         """Warp allocates on its current device, and launches on the stream that torch is using."""
         if self._warp_device.is_cpu:
             return wp.ScopedDevice(self._warp_device)
-        return wp.ScopedStream(wp.stream_from_torch(self.device))
+        return wp.ScopedStream(self._stream())
+
+    def _stream(self) -> Any:
+        current = torch.cuda.current_stream(self.device)
+        if self._streams[0] != current:
+            self._streams = (current, wp.stream_from_torch(current))
+        return self._streams[1]
 
     def _run(self, name: Any, work: Callable[[], None]) -> None:
-        """Launch what `work` launches: on CUDA as one graph, captured the first time."""
-        if self._warp_device.is_cpu:
-            with self._on_device():
-                work()
-            return
+        """Launch what `work` launches as one graph, captured the first time: a step is a hundred kernels."""
         if name not in self._graphs:
             # torch's default stream cannot be captured, so Warp's own is; nothing runs during a capture
             with wp.ScopedDevice(self._warp_device), wp.ScopedCapture() as capture:
                 work()
             self._graphs[name] = capture.graph
-        wp.capture_launch(self._graphs[name], stream=wp.stream_from_torch(self.device))
+        wp.capture_launch(self._graphs[name], stream=None if self._warp_device.is_cpu else self._stream())
 
     def _steps(self, substeps: int) -> None:
         model, data = self._model, self._data
