@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mprl.errors import CheckpointError, SettingError
-from mprl.scripts import evaluate, train
+from mprl.scripts import evaluate, resume, train
 from mprl.scripts.benchmarks.environment import Measured
 from mprl.scripts.benchmarks.published import AMP_TRACKING_ERROR_MM, PAPER, contact_bodies
 from mprl.scripts.benchmarks.report import Figure, Overview
@@ -134,7 +134,7 @@ def _train(motion: str, seed: int, plan: Plan, folder: Path) -> int:
         raise SettingError(f"{folder}: holds a run with other settings; choose another folder with --out, or take it up with --from")
     if before.is_over(before.ended_steps, before.ended_seconds):
         return 0
-    return train.resume(folder)
+    return resume.resume(folder)
 
 
 def take_up(folder: Path, video: bool) -> Run:
