@@ -129,7 +129,8 @@ def _check_headers(path: Path, archive: zipfile.ZipFile, members: Mapping[str, z
         if dtype.hasobject or (key in _MOST and dtype.kind not in "biufUS"):
             raise MotionFormatError(f'{path}, key "{key}": expected numbers or text, found {_one_line(dtype)[:40]}')
         values, most = math.prod(shape), _MOST.get(key, MAX_BYTES)
-        if values > most or (key not in _FRAMES and member.file_size > _MOST_BYTES and key in _MOST):
+        rows = math.prod(max(1, size) for size in shape)  # a billion rows of nothing would be gone through one by one
+        if rows > most or (key not in _FRAMES and member.file_size > _MOST_BYTES and key in _MOST):
             raise MotionFormatError(
                 f'{path}, key "{key}": expected at most {most} values in at most {_MOST_BYTES} bytes, found {str(shape)[:60]}'
             )
