@@ -594,7 +594,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
 
     def _synchronised(self, reference: Reference, times: Tensor) -> Reference:
         if self._steering is not None:
-            self._offset = self._offset + self._steering.shift(reference.root_position)
+            self._steering.turn_about(reference.root_position)
         reference = self._steered(reference)
         if self.reference_sync:
             cycle = self.library.cycle(self._clip, times)

@@ -28,12 +28,14 @@ class Steering:
         self.control_step, self.turning_rate, self.tempo_rate = control_step, turning_rate, tempo_rate
         self.turn, self.turning = torch.zeros(num_worlds, device=device), torch.zeros(num_worlds, device=device)  # rad, rad/s
         self.tempo = torch.ones(num_worlds, device=device)
+        self.place = torch.zeros(num_worlds, 3, device=device)  # where turning about its root has taken the clip's origin, m
         self.wanted_turn, self.wanted_tempo = torch.zeros_like(self.turn), torch.ones_like(self.tempo)
 
     def reset(self, mask: Tensor) -> None:
         """The masked worlds' reference as the clip has it."""
         for value, start in ((self.turn, 0.0), (self.turning, 0.0), (self.tempo, 1.0)):
             value.masked_fill_(mask, start)
+        self.place.masked_fill_(mask.unsqueeze(-1), 0.0)
 
     def advance(self) -> Tensor:
         """One control step towards what is wanted; by how much the clip's time runs ahead of the step, (W,) s."""
@@ -51,14 +53,14 @@ class Steering:
             return torch.minimum(torch.maximum(gap.unsqueeze(-1), -reach), reach)
         return gap.clamp(-reach, reach)
 
-    def shift(self, root_position: Tensor) -> Tensor:
-        """How far a clip's root (W, 3) went by the last step's turn about the origin, to be taken back, (W, 3) m."""
+    def turn_about(self, root_position: Tensor) -> None:
+        """Let the last step's turn have been about the clip's root, which is now at (W, 3) m in the clip."""
         before = self.turn - self.turning * self.control_step
-        return _turned(root_position, before) - _turned(root_position, self.turn)
+        self.place += _turned(root_position, before) - _turned(root_position, self.turn)
 
     def reference(self, reference: Reference) -> Reference:
-        """The clip's motion as it is to be imitated, but for its place."""
-        return reference.steered(self.turn, self.turning, self.tempo)
+        """The clip's motion as it is to be imitated."""
+        return reference.steered(self.turn, self.turning, self.tempo).moved(self.place)
 
     def coming(
         self, position: Tensor, rotation: Tensor, control: Tensor, feedforward: Tensor, steps: Tensor, worlds: slice | Tensor
@@ -72,11 +74,12 @@ class Steering:
         zero = torch.zeros_like(half)
         yaw = torch.stack((half.cos(), zero, zero, half.sin()), dim=-1)
         pace = self.tempo[worlds, None, None]
-        return _turned(position, self.turn[worlds]), rot.multiply(yaw, rotation), control, control + (feedforward - control) * pace
+        position = _turned(position, self.turn[worlds]) + self.place[worlds].unsqueeze(1)
+        return position, rot.multiply(yaw, rotation), control, control + (feedforward - control) * pace
 
     def state(self) -> dict[str, Tensor]:
         """Tensors that the future depends on."""
-        return {name: getattr(self, name) for name in ("turn", "turning", "tempo", "wanted_turn", "wanted_tempo")}
+        return {name: getattr(self, name) for name in ("turn", "turning", "tempo", "place", "wanted_turn", "wanted_tempo")}
 
 
 def _turned(points: Tensor, angle: Tensor) -> Tensor:
