@@ -21,7 +21,7 @@ if (_root / "pyproject.toml").is_file() and (_root / "motion").is_dir():
     __path__.append(str(_root))
 
 # By string, so that the core imports nothing of the others.
-for _name, _module in (("DeepMimic", "deepmimic"), ("DeepMimicHeading", "heading")):
+for _name, _module in (("DeepMimic", "deepmimic"), ("DeepMimicHeading", "heading"), ("DeepMimicStrike", "strike")):
     gymnasium.register(
         id=f"mprl/{_name}-v0",
         entry_point=f"mprl.envs.imitation.{_module}:{_name}Env",

@@ -488,7 +488,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             recording = metrics.record(envs, policy, seed, watch=frames)
             summary: dict[str, float] = metrics.summarise(recording, CONTROL_RATE)
             if self._task is not None:
-                summary |= self._task.summarise(recording.goal, recording.alive)
+                summary |= self._task.summarise(recording.goal, recording.alive, recording.clip)
             if sync:
                 results = {**summary, "error_over_phase": metrics.error_over_phase(recording)}
                 if frames is not None:
@@ -587,7 +587,16 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     def _scene(self) -> Scene:
         now = self._now
         direction = observations.heading_of(now.rotations[:, 0])
-        return Scene(now.root_position, direction, now.bodies, now.com_velocity, self._clip, self._cycle, self._offset)
+        return Scene(
+            now.root_position,
+            direction,
+            now.bodies,
+            now.com_velocity,
+            self._clip,
+            self.phase,
+            self.library.cycle(self._clip, self.times),
+            self._offset,
+        )
 
     def _steered(self, reference: Reference) -> Reference:
         return reference if self._steering is None else self._steering.reference(reference)

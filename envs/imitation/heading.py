@@ -106,7 +106,7 @@ class Heading:
     def state(self) -> dict[str, Tensor]:
         return {"heading": self._heading, "speed": self._speed, "left": self._left, "age": self._age, **self.steering.state()}
 
-    def summarise(self, columns: dict[str, NDArray[Any]], alive: NDArray[np.bool_]) -> dict[str, float]:
+    def summarise(self, columns: dict[str, NDArray[Any]], alive: NDArray[np.bool_], clip: NDArray[np.int64]) -> dict[str, float]:
         settled = alive & (columns["command_age"] >= SETTLED)
         return {
             "goal_reward": float(columns["reward_goal"][alive].mean()),

@@ -26,7 +26,8 @@ class Scene(NamedTuple):
     Attributes:
         root_position: of the characters, (W, 3) m. direction: (cos, sin) of their yaw, (W, 2). bodies: origins, (W, B, 3) m.
         com_velocity: of the centre of mass, (W, 3) m/s.
-        clip: (W,). cycle: how many cycles of the clip are completed, (W,). offset: how far the reference has been moved, (W, 3) m.
+        clip: (W,). phase: of the clip, (W,) in [0, 1). cycle: how many cycles are completed, (W,). offset: how far the reference has
+            been moved, (W, 3) m.
     """
 
     root_position: Tensor
@@ -34,6 +35,7 @@ class Scene(NamedTuple):
     bodies: Tensor
     com_velocity: Tensor
     clip: Tensor
+    phase: Tensor
     cycle: Tensor
     offset: Tensor
 
@@ -90,8 +92,8 @@ class Task(Protocol):
         """The tensors that the future depends on; written to in place to continue from another state."""
         ...
 
-    def summarise(self, columns: dict[str, NDArray[Any]], alive: NDArray[np.bool_]) -> dict[str, float]:
-        """Metrics of an evaluation, from `columns` and `reward_goal`, (E, T) each, at steps that are `alive`."""
+    def summarise(self, columns: dict[str, NDArray[Any]], alive: NDArray[np.bool_], clip: NDArray[np.int64]) -> dict[str, float]:
+        """Metrics of an evaluation, from `columns` and `reward_goal`, (E, T) each, at steps that are `alive`, and clip ids (E,)."""
         ...
 
     def markers(self, scene: Scene, world: int) -> list[Marker]:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from mprl.motion.clip import MotionClip
 from mprl.motion.clips.jump import jump
+from mprl.motion.clips.punch import punch
 from mprl.motion.clips.walk import walk
 from mprl.motion.formats import npz
 
-CLIPS = {"walk": walk, "jump": jump}
+CLIPS = {"walk": walk, "jump": jump, "punch": punch}
 
 
 def main() -> None:

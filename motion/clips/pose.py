@@ -170,3 +170,12 @@ def centre_of_mass(clip: MotionClip) -> Array:
         mujoco.mj_comPos(_model, data)
         com[t] = data.subtree_com[1]
     return com
+
+
+def follow(error: Array, frame_rate: float, com_height: float = 0.9) -> Array:
+    """The pelvis' displacement in a cycle, (T, 2) m, that moves the zero-moment point by `error` (T, 2), were all mass at one height.
+
+    p = c - (h / g) c'' is, for each harmonic of the cycle, a division by 1 + (h / g) w^2 (cart-table model, Kajita et al. 2003).
+    """
+    rate = 2 * np.pi * np.fft.rfftfreq(len(error), 1 / frame_rate)
+    return np.fft.irfft(np.fft.rfft(error, axis=0) / (1 + com_height / 9.81 * rate[:, None] ** 2), len(error), axis=0)

@@ -15,14 +15,26 @@ from scipy.spatial.transform import Rotation
 
 from mprl.motion.characters.humanoid import HUMANOID
 from mprl.motion.clip import MotionClip
-from mprl.motion.clips.pose import HEEL, PROVENANCE, TOE, Array, about, assemble, derivatives, dynamics, right_arm, right_leg, rolled
+from mprl.motion.clips.pose import (
+    HEEL,
+    PROVENANCE,
+    TOE,
+    Array,
+    about,
+    assemble,
+    derivatives,
+    dynamics,
+    follow,
+    right_arm,
+    right_leg,
+    rolled,
+)
 
 FRAME_RATE, FRAMES = 60.0, 64  # a cycle of 1.07 s
 STRIDE = 1.18  # m: 1.1 m/s
 HALF_STEP_WIDTH = 0.06  # m, from the line of walking to an ankle
 TOES_OUT = np.radians(7.0)
 PELVIS_HEIGHT, BOB = 0.848, 0.018  # mean and amplitude, m
-COM_HEIGHT = 0.9  # m, about
 
 # Events of the right foot, in cycles.
 FOOT_FLAT, HEEL_OFF, OTHER_STRIKE, TOE_OFF = 0.09, 0.36, 0.50, 0.61
@@ -44,7 +56,7 @@ def walk() -> MotionClip:
     for _ in range(8):
         clip = _clip(phase, pelvis, ankle, foot)
         error = target - dynamics(clip).zero_moment_point[:-1]
-        pelvis[:, :2] += _follow(error)
+        pelvis[:, :2] += follow(error, FRAME_RATE)
     return _clip(phase, pelvis, ankle, foot)
 
 
@@ -85,15 +97,6 @@ def _zero_moment_path(phase: Array) -> Array:
     points = np.concatenate((left - half, right, left + half, right + 2 * np.array(half)))
     times = np.concatenate([np.array(knots) + 0.5 * k for k in range(-1, 3)])
     return PchipInterpolator(times, points)(phase)
-
-
-def _follow(error: Array) -> Array:
-    """The pelvis' displacement (T, 2) that moves the zero-moment point by `error`, were all mass at one height.
-
-    p = c - (h / g) c'' is, for each harmonic of the cycle, a division by 1 + (h / g) w^2 (cart-table model, Kajita et al. 2003).
-    """
-    rate = 2 * np.pi * np.fft.rfftfreq(FRAMES, 1 / FRAME_RATE)
-    return np.fft.irfft(np.fft.rfft(error, axis=0) / (1 + COM_HEIGHT / 9.81 * rate[:, None] ** 2), FRAMES, axis=0)
 
 
 def _clip(phase: Array, pelvis: Array, ankle: Array, foot: Rotation) -> MotionClip:
