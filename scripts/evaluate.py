@@ -44,6 +44,12 @@ ROWS = (
     ("velocity_error_mm_per_frame", "velocity error", "mm/frame", "{:.2f}"),
     ("acceleration_error_mm_per_frame2", "acceleration error", "mm/frame²", "{:.2f}"),
     ("frame_rate_hz", "frame rate", "Hz", "{:g}"),
+    ("goal_reward", "reward of the goal", "", "{:.3f}"),
+    ("heading_error_deg", "direction error", "°", "{:.1f}"),
+    ("heading_error_settled_deg", "direction error, 2 s after a command", "°", "{:.1f}"),
+    ("speed_error_settled", "speed error, 2 s after a command", "m/s", "{:.3f}"),
+    ("targets", "targets", "", "{:.0f}"),
+    ("hit_rate", "targets hit", "", "{:.1%}"),
 )
 
 

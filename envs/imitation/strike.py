@@ -98,7 +98,7 @@ class Strike:
             for number in np.unique(columns["target"][episode][steps]):
                 shown = steps & (columns["target"][episode] == number)
                 hit = bool(columns["hit"][episode][shown].any())
-                past = columns["phase"][episode][shown][-1] > float(self._phase[clip[episode]])
+                past = columns["phase"][episode][shown].max() > float(self._phase[clip[episode]])  # the last one may begin a cycle
                 if number and (hit or past or fell_or_ended):
                     outcomes.append(hit)
         return {

@@ -116,6 +116,9 @@ def test_the_share_of_hits_counts_falls_as_misses_and_leaves_out_what_could_not_
     alive = np.array([[1, 1, 1, 1], [1, 1, 0, 0], [1, 1, 1, 1]], bool)
     results = task.summarise(columns, alive, np.zeros(3, int))
     assert results["targets"] == 2 and results["hit_rate"] == 0.5
+    # a target whose last step is the first of the next cycle was missed all the same
+    columns["phase"][2], columns["target"][2] = [0.4, 0.6, 0.9, 0.02], [1, 1, 1, 1]
+    assert task.summarise(columns, alive, np.zeros(3, int))["targets"] == 3
 
 
 def test_gymnasium_s_checker_passes_the_single_environment():
