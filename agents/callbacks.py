@@ -129,7 +129,7 @@ class Evaluation:
 
     Each time in a new environment with the same seed, and without exploration: learning goes on as if nothing had happened. The score
     is the normalised return where the environment gives one, else the mean return. `best/` is an agent's folder with an
-    `evaluation.json` beside it.
+    `score.json` beside it.
 
     Args:
         folder: the run folder.
@@ -158,11 +158,11 @@ class Evaluation:
             agent.save(self.folder)
             finite = {key: value if math.isfinite(value) else None for key, value in numbers.items()}
             content = {"score": score, "num_timesteps": agent.num_timesteps, "episodes": self.episodes, "seed": self.seed, **finite}
-            write_atomically(self.folder / "evaluation.json", json.dumps(content, indent=2).encode())
+            write_atomically(self.folder / "score.json", json.dumps(content, indent=2).encode())
 
     def _best(self) -> float:
         try:
-            return float(json.loads((self.folder / "evaluation.json").read_text())["score"])
+            return float(json.loads((self.folder / "score.json").read_text())["score"])
         except (OSError, ValueError, KeyError, TypeError):  # none yet, or none that counts
             return -math.inf
 

@@ -177,7 +177,7 @@ def tidy(run: Path) -> None:
     for scrap in (run / CHECKPOINTS).glob(f".{_STEP}*"):
         shutil.rmtree(scrap, ignore_errors=True)
     for folder in (run, run / BEST):
-        for name in (checkpoints.CONFIG, checkpoints.WEIGHTS, PLAN, "metrics.csv", "evaluation.json"):
+        for name in (checkpoints.CONFIG, checkpoints.WEIGHTS, PLAN, "metrics.csv", "score.json"):
             for scrap in folder.glob(f".{name}.*"):
                 scrap.unlink(missing_ok=True)
 

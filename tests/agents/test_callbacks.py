@@ -154,7 +154,7 @@ def test_evaluations_measure_the_agent_and_keep_the_best(tmp_path, monkeypatch):
         row: dict[str, float] = {}
         evaluation(agent, row)
         logged.append(row.get("evaluation_return_mean"))
-        found = tmp_path / "best" / "evaluation.json"
+        found = tmp_path / "best" / "score.json"
         best.append(json.loads(found.read_text())["num_timesteps"] if found.exists() else None)
     assert str(logged) == "[None, 3.0, None, 1.0, None, nan, None, 7.0, None, 7.0]"
     assert best == [None, 20, 20, 20, 20, 20, 20, 80, 80, 80]
@@ -169,7 +169,7 @@ def test_an_imitation_s_score_is_its_normalised_return(tmp_path, monkeypatch):
     agent = PPO(gym.make("CartPole-v1"), n_steps=10, hidden=())
     agent.num_timesteps = 10
     Evaluation(tmp_path, lambda: gym.make("CartPole-v1"), every=10)(agent, {})
-    assert json.loads((tmp_path / "best" / "evaluation.json").read_text())["score"] == 0.5
+    assert json.loads((tmp_path / "best" / "score.json").read_text())["score"] == 0.5
 
 
 def test_an_evaluation_changes_nothing_in_learning(tmp_path):

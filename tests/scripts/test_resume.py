@@ -43,7 +43,7 @@ def table(run: Path) -> list[dict[str, str]]:
 
 def assert_same_run(one: Path, other: Path) -> None:
     assert table(one) == table(other)
-    for name in ("weights.safetensors", "config.json", "best/weights.safetensors", "best/evaluation.json"):
+    for name in ("weights.safetensors", "config.json", "best/weights.safetensors", "best/score.json"):
         assert (one / name).read_bytes() == (other / name).read_bytes(), name
 
 
