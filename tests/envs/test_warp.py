@@ -88,7 +88,9 @@ class Waits(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize(("task", "mode"), [("", "SAME_STEP"), ("", "NEXT_STEP"), ("", "DISABLED"), ("Heading", "SAME_STEP")])
+@pytest.mark.parametrize(
+    ("task", "mode"), [("", "SAME_STEP"), ("", "NEXT_STEP"), ("", "DISABLED"), ("Heading", "SAME_STEP"), ("Strike", "SAME_STEP")]
+)
 def test_a_step_never_waits(device, task, mode):
     env = make(device, 3, task, autoreset_mode=mode, time_limit=0.1)
     env.reset(seed=0)
