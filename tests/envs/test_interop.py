@@ -53,7 +53,7 @@ def test_it_learns_in_the_single_environment_as_it_is():
 
 
 def test_its_monitor_and_normaliser_work():
-    env = VecNormalize(VecMonitor(to_sb3(make(4, time_limit=0.2))))
+    env = VecNormalize(VecMonitor(to_sb3(make(4, time_limit=0.2, tracking_termination=None))))
     agent = policy(env)
     agent.learn(128)
     assert np.isfinite(env.normalize_obs(env.get_original_obs())).all() and env.obs_rms.count > 128
@@ -64,7 +64,7 @@ def test_its_monitor_and_normaliser_work():
 
 def test_episodes_are_logged_without_a_monitor():
     """`rollout/ep_rew_mean` is made of `infos[i]["episode"]`: the episode's return, length and time."""
-    agent = policy(to_sb3(make(4, time_limit=0.2)))
+    agent = policy(to_sb3(make(4, time_limit=0.2, tracking_termination=None)))
     agent.learn(64)
     assert agent.ep_info_buffer and {episode["l"] for episode in agent.ep_info_buffer} == {6}
     assert all(0 < episode["r"] <= 6 for episode in agent.ep_info_buffer)
