@@ -128,8 +128,7 @@ class MotionLibrary:
         if not clips:
             raise SettingError("a motion library needs at least one clip")
         for clip in clips:
-            if clip.skeleton.names != character.body_names:
-                raise SettingError(f"{clip.name}: its joints are not those of the character '{character.name}'; retarget it first")
+            character.check(clip)
         if correct_floor:
             clips = [lift_out_of_floor(clip, character) for clip in clips]
         self.character = character

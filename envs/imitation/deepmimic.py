@@ -28,8 +28,9 @@ from mprl.envs.imitation.rewards import REWARDS, Motion, joint_weights
 from mprl.envs.imitation.single import SingleWorld
 from mprl.envs.imitation.tasks import Scene, Task
 from mprl.errors import ActionError, SettingError, unknown_name
-from mprl.motion import HUMANOID, MotionClip, MotionLibrary, Reference, load
+from mprl.motion import HUMANOID, MotionClip, MotionLibrary, Reference, load, load_character
 from mprl.motion import rotations as rot
+from mprl.motion.characters.character import Character
 from mprl.simulation.backends import make_simulation
 from mprl.simulation.cpu import CpuSimulation
 from mprl.simulation.rendering import Marker
@@ -121,7 +122,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         target_frames: how many control steps ahead the reference is shown.
         phase_observation: show the phase.
         contact_termination: end an episode when a body that must not touches the ground.
-        contact_bodies: bodies that may touch the ground.
+        contact_bodies: bodies that may touch the ground; by default the feet.
         tracking_termination: distance of any body from its reference that ends an episode, m; None: any distance is allowed.
         time_limit: seconds until truncation.
         reference_sync: move the reference below the character at each new cycle.
@@ -135,6 +136,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         render_worlds: how many worlds `render()` shows; by default all of up to 9, else one.
         width, height: of a frame, pixels.
         max_episode_steps: control steps until truncation, instead of `time_limit`.
+        character: "humanoid", or an MJCF file of your own (`motion/characters/mjcf.py`), for which `motion` is a clip.
 
     Raises:
         MprlError: one line, for anything a user can get wrong.
@@ -154,7 +156,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         target_frames: Sequence[int] = (1, 2, 4),
         phase_observation: bool = False,
         contact_termination: bool = True,
-        contact_bodies: Sequence[str] = HUMANOID.feet,
+        contact_bodies: Sequence[str] | None = None,
         tracking_termination: float | None = 0.4,
         time_limit: float = 20.0,
         reference_sync: bool = True,
@@ -168,6 +170,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         width: int = 640,
         height: int = 480,
         max_episode_steps: int | None = None,
+        character: str | Path = "humanoid",
     ) -> None:
         settings = {key: value for key, value in dict(locals()).items() if key not in ("self", "__class__")}
         if reward not in REWARDS:
@@ -189,13 +192,15 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         if tracking_termination is not None and not tracking_termination > 0:
             raise SettingError(f"tracking_termination must be a distance above 0 m, or None, found {tracking_termination}")
         self.device = available(device)
-        self.character = HUMANOID
+        self.character: Character = HUMANOID if character == "humanoid" else load_character(character)
         self._settings = settings
+        if contact_bodies is None:
+            contact_bodies = self.character.feet
         if isinstance(contact_bodies, str):
             contact_bodies = (contact_bodies,)
         for body in contact_bodies:
             if body not in self.character.body_names:
-                raise unknown_name("body", body, self.character.body_names, "bodies of the humanoid")
+                raise unknown_name("body", body, self.character.body_names, f"bodies of the {self.character.name}")
         sources: list[Any] = list(motion) if isinstance(motion, list | tuple) else [motion]
         for source in sources:
             if not isinstance(source, str | Path | MotionClip):

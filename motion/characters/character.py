@@ -9,19 +9,21 @@ from pathlib import Path
 import mujoco
 import numpy as np
 import torch
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 
+from mprl.errors import SettingError
 from mprl.motion import rotations as rot
 from mprl.motion.clip import MotionClip, Skeleton
 
 
 @dataclass(frozen=True)
 class Character:
-    """A character with a free root whose other joints are ball joints and hinges, at most one a body.
+    """A character with a free root whose other joints are ball joints and hinges: on a body one ball joint or up to three hinges.
 
     Attributes:
         name: short name.
-        xml: path of its MJCF. Body names are joint names of its motion clips; every joint but the root is named as its body.
+        xml: path of its MJCF. Body names are joint names of its motion clips (`clip_joint`).
         feet, hands, head: bodies by their role.
         joint_weights: weight of each joint in the pose and velocity errors, unnormalised, root included, by name.
     """
@@ -99,16 +101,33 @@ class Character:
             axes[first : first + count, actuator] = self.model.actuator_gear[actuator, :count]
         return motion @ axes
 
+    def clip_joint(self, body: str) -> str:
+        """What motion clips call the joint that moves a body."""
+        return body
+
+    def check(self, clip: MotionClip) -> None:
+        """Raise a `SettingError` unless the clip moves this character."""
+        if clip.skeleton.names != self.body_names:
+            raise SettingError(f"{clip.name}: its joints are not those of the character '{self.name}'; retarget it first")
+
     def to_qpos(self, clip: MotionClip) -> Tensor:
         """The clip as MuJoCo positions, (T, nq) float64: root position, root quaternion, joints."""
         rotations = torch.as_tensor(clip.rotations.copy())
         qpos = torch.zeros(clip.num_frames, self.model.nq, dtype=torch.float64)
         qpos[:, :3] = torch.as_tensor(clip.root_position.copy())
-        for name, where in zip((self.body_names[0], *self.ball_joints), self.ball_qpos, strict=True):
-            qpos[:, where] = rot.continuous(rotations[:, clip.skeleton.names.index(name)])
-        for name, where in zip(self.hinge_joints, self.hinge_qpos, strict=True):
-            axis = torch.as_tensor(self.model.joint(name).axis.copy())
-            qpos[:, where] = rot.hinge_angle(rotations[:, clip.skeleton.names.index(name)], axis)
+        qpos[:, 3:7] = rot.continuous(rotations[:, 0])
+        for body in range(2, self.model.nbody):
+            first, count = int(self.model.body_jntadr[body]), int(self.model.body_jntnum[body])
+            if not count:
+                continue
+            turned = rotations[:, clip.skeleton.names.index(self.clip_joint(self.body_names[body - 1]))]
+            start, axes = int(self.model.jnt_qposadr[first]), torch.as_tensor(self.model.jnt_axis[first : first + count].copy())
+            if self.model.jnt_type[first] == mujoco.mjtJoint.mjJNT_BALL:
+                qpos[:, start : start + 4] = rot.continuous(turned)
+            elif count == 1:
+                qpos[:, start] = rot.hinge_angle(turned, axes[0])
+            else:
+                qpos[:, start : start + count] = _chain_angles(turned, axes)
         return qpos
 
     def to_control(self, qpos: Tensor) -> Tensor:
@@ -124,3 +143,15 @@ class Character:
             else:
                 targets[..., actuator] = qpos[..., int(self.model.jnt_qposadr[joint])]
         return targets
+
+
+def _chain_angles(rotation: Tensor, axes: Tensor) -> Tensor:
+    """Angles of two or three hinges at right angles that make a rotation, the first outermost, (T, 4) -> (T, hinges) rad.
+
+    Continuous over time. What two hinges cannot make is left out.
+    """
+    count = len(axes)
+    if count == 2:
+        axes = torch.cat((axes, torch.linalg.cross(axes[:1], axes[1:])))
+    angles = Rotation.from_quat(rotation.numpy(), scalar_first=True).as_davenport(axes.numpy(), "intrinsic")
+    return torch.as_tensor(np.unwrap(angles, axis=0)[:, :count])
