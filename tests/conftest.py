@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # Before torch and numpy start their thread pools: the tests' tensors are small, and threads only get in each other's way.
@@ -28,6 +28,13 @@ NO_MOCAP = f"no real motion capture in {MOCAP}: set MPRL_MOCAP to a folder with 
 
 def has_mocap() -> bool:
     return any(MOCAP.glob("humanoid3d_*.txt"))
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """What a test sets is not the next one's: with two threads on a busy machine learning took minutes in place of seconds."""
+    yield
+    torch.set_num_threads(1)
 
 
 def pytest_report_header() -> str:
