@@ -375,7 +375,8 @@ def test_a_run_that_was_stopped_goes_on(tmp_path, monkeypatch):
         imitation.run("walk", 1, wanted, tmp_path / "walk")
     found = imitation.run("walk", 0, wanted, tmp_path / "walk")
     steps = read_metrics(tmp_path / "walk" / "metrics.csv")["timesteps"]
-    assert steps.tolist() == [8192, 16384, 24576] and found.figures["samples_millions"] == 0.024576
+    iteration = 256 * 16  # the preset's worlds x steps
+    assert steps.tolist() == [iteration * n for n in range(1, 6)] and found.figures["samples_millions"] == 5 * iteration / 1e6
 
 
 @pytest.mark.slow
