@@ -21,7 +21,7 @@ class Film:
         if not self._over:
             pose, ghost = (values[0].double().numpy(force=True).copy() for values in (self._envs._qpos, self._envs.reference_qpos()))
             self._poses.append((pose, ghost, self._envs.markers(0)))
-        self._over = bool(self._envs._pending[0])
+        self._over = self._over or bool(self._envs._pending[0])
 
     def write(self) -> None:
         from mprl.simulation.rendering import SceneRenderer

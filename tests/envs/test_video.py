@@ -6,8 +6,10 @@ import gymnasium as gym
 import imageio_ffmpeg
 import numpy as np
 import pytest
+import torch
 
 import mprl  # noqa: F401  registers the environments
+from mprl.envs.imitation.film import Film
 from mprl.errors import RenderingError
 
 
@@ -52,3 +54,25 @@ def test_a_batch_shows_as_many_worlds_as_it_is_told():
     finally:
         envs.close()
     assert len(frames) == 2 and frames[0].shape == (120, 160, 3) and (frames[0] != frames[1]).any()
+
+
+def test_a_film_is_over_when_the_episode_is():
+    """A fallen character may leave the floor for a step, which ends nothing: the film does not go on."""
+
+    class Falling:
+        control_step = 1 / 30
+        _qpos = torch.zeros(1, 7, dtype=torch.float64)
+        _pending = torch.tensor([False])
+
+        def reference_qpos(self):
+            return torch.zeros(1, 7)
+
+        def markers(self, world):
+            return []
+
+    envs = Falling()
+    film = Film(envs, "film.mp4", 64, 48)
+    for ended in (False, False, True, False, True, False):
+        envs._pending = torch.tensor([ended])
+        film()
+    assert len(film._poses) == 3
