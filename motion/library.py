@@ -77,7 +77,7 @@ class Reference:
             tempo: how fast the motion is played, (W,), 1 for its own pace; all velocities are multiplied by it.
         """
         zero = torch.zeros_like(turn)
-        yaw = torch.stack(((0.5 * turn).cos(), zero, zero, (0.5 * turn).sin()), dim=-1)
+        yaw = rot.about_vertical(turn)
         spin = torch.stack((zero, zero, turning), dim=-1)
         pace = tempo.unsqueeze(-1)
         root_rotation = rot.multiply(yaw, self.rotations[:, 0])

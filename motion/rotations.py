@@ -68,6 +68,12 @@ def from_axis_angle(axis: Tensor, radians: Tensor) -> Tensor:
     return from_rotation_vector(axis * radians.unsqueeze(-1))
 
 
+def about_vertical(radians: Tensor) -> Tensor:
+    """The rotation about the world's z axis by an angle, (...) rad -> (..., 4)."""
+    half, zero = 0.5 * radians, torch.zeros_like(radians)
+    return torch.stack((half.cos(), zero, zero, half.sin()), dim=-1)
+
+
 def hinge_angle(q: Tensor, axis: Tensor) -> Tensor:
     """Angle about a unit axis, rad in [-pi, pi): the twist of q about it, (...)."""
     twist = 2.0 * torch.atan2((q[..., 1:] * axis).sum(dim=-1), q[..., 0])

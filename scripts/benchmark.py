@@ -62,13 +62,19 @@ class EnvOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PpoOptions(Options):
-    """PPO end to end: against Stable-Baselines3, and against physics and networks alone."""
+class LearningOptions(Options):
+    """What PPO learns, and in how many worlds."""
 
     motion: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE", help_behavior_hint="")] = None
     """what is learned; by default humanoid3d_walk.txt in $MPRL_MOCAP, or the shipped walk"""
     num_envs: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
     """worlds; by default the preset's"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PpoOptions(LearningOptions):
+    """PPO end to end: against Stable-Baselines3, and against physics and networks alone."""
+
     seconds: Annotated[float, tyro.conf.arg(metavar="S")] = 30.0
     """for which ours learns, after the first round"""
     round_seconds: Annotated[float, tyro.conf.arg(metavar="S")] = 5.0
@@ -103,13 +109,9 @@ class PeersOptions(PpoOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProfileOptions(Options):
+class ProfileOptions(LearningOptions):
     """Where the time of a training step goes, and what bounds each part."""
 
-    motion: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE", help_behavior_hint="")] = None
-    """what is learned; by default humanoid3d_walk.txt in $MPRL_MOCAP, or the shipped walk"""
-    num_envs: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
-    """worlds; by default the preset's"""
     seconds: Annotated[float, tyro.conf.arg(metavar="S")] = 30.0
     """for which the time is taken"""
 

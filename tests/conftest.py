@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -66,3 +67,15 @@ def mocap(mocap_folder: Path) -> Callable[[str], Path]:
         return file
 
     return path
+
+
+@pytest.fixture
+def heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command line keeps messages from pytest's ears; here they are heard."""
+    monkeypatch.setattr(logging.getLogger("mprl"), "propagate", True)
+
+
+@pytest.fixture(scope="module", params=[pytest.param("cpu", marks=pytest.mark.slow), pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request: pytest.FixtureRequest) -> str:
+    """Where Warp runs: on its own CPU device in the slow tests, on a GPU in those that need one."""
+    return str(request.param)

@@ -70,9 +70,7 @@ class Steering:
         Rotations turn on towards what is wanted. Positions lie on the present course: within the few steps that are shown they
         differ by a centimetre.
         """
-        half = 0.5 * (self.turn.unsqueeze(-1) + self._change(steps))[worlds]
-        zero = torch.zeros_like(half)
-        yaw = torch.stack((half.cos(), zero, zero, half.sin()), dim=-1)
+        yaw = rot.about_vertical((self.turn.unsqueeze(-1) + self._change(steps))[worlds])
         pace = self.tempo[worlds, None, None]
         position = _turned(position, self.turn[worlds]) + self.place[worlds].unsqueeze(1)
         return position, rot.multiply(yaw, rotation), control, control + (feedforward - control) * pace

@@ -5,8 +5,6 @@ On Warp's CPU device with `-m slow`, on a GPU with `-m gpu`.
 
 from __future__ import annotations
 
-import logging
-
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -20,18 +18,8 @@ from mprl.errors import ActionError
 from mprl.scripts.benchmarks import parity
 
 pytest.importorskip("mujoco_warp")
+pytestmark = pytest.mark.usefixtures("heard")
 WORLDS = 8
-
-
-@pytest.fixture(autouse=True)
-def heard(monkeypatch):
-    """The command line keeps messages from pytest's ears."""
-    monkeypatch.setattr(logging.getLogger("mprl"), "propagate", True)
-
-
-@pytest.fixture(scope="module", params=[pytest.param("cpu", marks=pytest.mark.slow), pytest.param("cuda", marks=pytest.mark.gpu)])
-def device(request) -> str:
-    return request.param
 
 
 def make(device: str, worlds: int = WORLDS, task: str = "", **settings):

@@ -165,3 +165,8 @@ def test_continuous_changes_signs_only_and_leaves_no_jump():
     mended = rot.continuous(smooth * flips)
     assert torch.equal(mended.abs(), smooth.abs())
     assert (mended[1:] - mended[:-1]).norm(dim=-1).max() < 0.1
+
+
+def test_about_vertical_turns_x_towards_y():
+    quarter = rot.about_vertical(torch.tensor([torch.pi / 2]))
+    torch.testing.assert_close(rot.rotate(quarter, torch.tensor([[1.0, 0.0, 2.0]])), torch.tensor([[0.0, 1.0, 2.0]]))

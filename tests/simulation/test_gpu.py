@@ -16,6 +16,7 @@ from mprl.motion import HUMANOID, MotionLibrary, load
 from mprl.simulation.cpu import CpuSimulation, watch_contacts
 
 pytest.importorskip("mujoco_warp")
+pytestmark = pytest.mark.usefixtures("heard")
 WORLDS = 8
 BODIES = range(1, 16)
 BALL = """<mujoco><option timestep="0.01" gravity="0 0 0"/><worldbody>
@@ -23,17 +24,6 @@ BALL = """<mujoco><option timestep="0.01" gravity="0 0 0"/><worldbody>
     <body name="ball" pos="0 0 5"><freejoint/><geom type="sphere" size="0.1" mass="2"/></body>
     <body name="above" pos="0 0 50"><freejoint/><geom type="sphere" size="0.1" mass="2"/></body>
 </worldbody></mujoco>"""
-
-
-@pytest.fixture(autouse=True)
-def heard(monkeypatch):
-    """The command line keeps messages from pytest's ears."""
-    monkeypatch.setattr(logging.getLogger("mprl"), "propagate", True)
-
-
-@pytest.fixture(scope="module", params=[pytest.param("cpu", marks=pytest.mark.slow), pytest.param("cuda", marks=pytest.mark.gpu)])
-def device(request) -> str:
-    return request.param
 
 
 @pytest.fixture(scope="module")
