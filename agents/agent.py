@@ -52,6 +52,12 @@ class Agent(ABC):
     batch: Any  # a TorchBatch, or None where there is no environment to learn in
     observation: Any  # to act on next, (W, n); None before the first reset
 
+    @property
+    def observation_size(self) -> int:
+        """Numbers in a flat observation."""
+        space = self.observation_space
+        return int(space.n) if isinstance(space, gym.spaces.Discrete) else math.prod(space.shape)
+
     def __init__(self, env: Any, seed: int = 0, device: torch.device | str | None = None, **settings: Any) -> None:
         if isinstance(env, str):
             raise SettingError(
@@ -62,22 +68,18 @@ class Agent(ABC):
         check_seed(seed)
         self.batch = None
         chosen = available(device if device is not None else getattr(env.unwrapped, "device", "cpu"))
-        batch = TorchBatch(env, chosen)
+        batch = self._make_batch(env, chosen)
         spec = env.unwrapped.spec or env.spec
         self.env_id = spec.id if spec is not None else type(env.unwrapped).__name__
         self.env_kwargs = plain(spec.kwargs) if spec is not None else {}
         preset = self.presets(self.env_id)
-        self._prepare(
-            self._make_settings({**preset, **settings}),
-            seed, chosen, batch.env.single_observation_space, batch.env.single_action_space, batch.observation_size,
-        )  # fmt: skip
+        spaces = batch.env.single_observation_space, batch.env.single_action_space
+        self._prepare(self._make_settings({**preset, **settings}), seed, chosen, *spaces)
         self.set_env(env)
 
-    def _prepare(
-        self, settings: Any, seed: int, device: torch.device, observation_space: Any, action_space: Any, observation_size: int
-    ) -> None:
+    def _prepare(self, settings: Any, seed: int, device: torch.device, observation_space: Any, action_space: Any) -> None:
         self.settings, self.seed, self.device = settings, seed, device
-        self.observation_space, self.action_space, self.observation_size = observation_space, action_space, observation_size
+        self.observation_space, self.action_space = observation_space, action_space
         self.num_timesteps = 0
         self.seconds = 0.0
         self._told = False
@@ -111,6 +113,17 @@ class Agent(ABC):
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """What `save` writes beside them for learning to go on, by name."""
 
+    def _make_batch(self, env: Any, device: torch.device | None = None) -> Any:
+        """The worlds of an environment, as this agent sees them."""
+        return TorchBatch(env, self.device if device is None else device)
+
+    def _extra_state(self) -> dict[str, Tensor]:
+        """What else learning goes on from, by name: a replay memory, counters."""
+        return {}
+
+    def _restore_extra_state(self, tensors: dict[str, Tensor]) -> None:
+        """Go on from what `_extra_state` returned."""
+
     def act(self, observation: Tensor, deterministic: bool = False) -> Tensor:
         """Actions in the environment's units for flat observations (W, n) on the agent's device."""
         return self._choose(observation, deterministic)
@@ -138,7 +151,7 @@ class Agent(ABC):
 
     def set_env(self, env: Any) -> None:
         """Learn in this environment from now on; its spaces must be those the agent was made for."""
-        batch = TorchBatch(env, self.device)
+        batch = self._make_batch(env)
         self.check_spaces(batch.env.single_observation_space, batch.env.single_action_space)
         self.batch = batch
         self.observation = None
@@ -305,9 +318,8 @@ class Agent(ABC):
         agent.env_id, agent.env_kwargs = config["env_id"], config["env_kwargs"]
         try:
             observation_space, action_space = to_space(config["observation_space"]), to_space(config["action_space"])
-            size = int(observation_space.n) if isinstance(observation_space, gym.spaces.Discrete) else math.prod(observation_space.shape)
             settings = cls._make_settings(config["settings"])
-            agent._prepare(settings, config["seed"], device, observation_space, action_space, size)
+            agent._prepare(settings, config["seed"], device, observation_space, action_space)
             agent.num_timesteps = config["num_timesteps"]
             for name, net in agent._networks().items():
                 own = {key.removeprefix(f"{name}."): value for key, value in weights.items() if key.startswith(f"{name}.")}

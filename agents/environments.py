@@ -1,19 +1,20 @@
 """Any Gymnasium environment as a batch of torch worlds with one meaning of "ended".
 
 Gymnasium has three autoreset modes. Under NEXT_STEP the step after an episode's end is no step at all (it only resets); under
-SAME_STEP the observation that comes with the end already belongs to the next episode and the last one is in `info`. `TorchBatch`
-hides the difference: every step says what was seen last in each world, and whether it was a step at all.
+SAME_STEP the observation that comes with the end already belongs to the next episode and the last one is in `info`; with DISABLED
+whoever steps must reset. `Batch` hides the difference: every step says what it led to in each world, and whether it was a step at all.
 """
 
 from __future__ import annotations
 
-from numbers import Integral
+import functools
+from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
 import torch
-from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker
 from torch import Tensor
 
@@ -21,64 +22,109 @@ from mprl.errors import SettingError
 
 
 class Step(NamedTuple):
-    """One step of W worlds.
+    """One step of W worlds. Arrays of a `Batch` are the environment's own, those of a `TorchBatch` are tensors.
 
     Attributes:
-        observation: to act on next, (W, n).
-        reward: (W,) float32. terminated, truncated: (W,) bool.
+        observation: to act on next, (W, ...).
+        reward: (W,). terminated, truncated: (W,) bool.
         valid: False where the step only reset a world, (W,) bool.
-        final_observation: rows of the ended worlds are what their episode saw last, (W, n); None where no other row than
-            `observation`'s is needed.
-        info: the environment's arrays of W numbers, as tensors.
+        final_observation: what the step led to, (W, ...): in the ended worlds the last observation of their episode; None where
+            that is `observation` in every world.
+        info: the environment's arrays of W numbers.
     """
 
-    observation: Tensor
-    reward: Tensor
-    terminated: Tensor
-    truncated: Tensor
-    valid: Tensor
-    final_observation: Tensor | None
-    info: dict[str, Tensor]
+    observation: Any
+    reward: Any
+    terminated: Any
+    truncated: Any
+    valid: Any
+    final_observation: Any
+    info: dict[str, Any]
+
+    @property
+    def successor(self) -> Any:
+        """What the step led to in every world: what is bootstrapped from. Never the first observation of another episode."""
+        return self.observation if self.final_observation is None else self.final_observation
 
 
-class TorchBatch:
-    """A vector environment (a single one is wrapped into a batch of one), in and out of torch.
+class _OneWorld:
+    """A single environment as a batch of one that resets itself in the same step, without the copies of `SyncVectorEnv`."""
+
+    num_envs = 1
+    metadata = {"autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
+
+    def __init__(self, env: gym.Env[Any, Any]) -> None:
+        self.env, self.unwrapped, self.spec = env, env.unwrapped, env.spec
+        self.single_observation_space, self.single_action_space = env.observation_space, env.action_space
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        observation, info = self.env.reset(seed=seed, options=options)
+        return _alone(observation), info
+
+    def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        observation, reward, terminated, truncated, info = self.env.step(action[0])
+        arrays = {key: np.asarray([value]) for key, value in info.items() if isinstance(value, Real | np.bool_)} if info else {}
+        if terminated or truncated:
+            arrays |= {"final_obs": _alone(observation), "_final_obs": np.ones(1, bool)}
+            observation, _ = self.env.reset()
+        return _alone(observation), np.asarray([reward], np.float64), np.asarray([terminated], bool), np.asarray([truncated], bool), arrays
+
+
+class Batch:
+    """Any Gymnasium environment as W worlds with one meaning of "ended", whatever its kind and autoreset mode.
+
+    Arrays are the environment's own: NumPy, or torch where its `output` is "torch".
 
     Args:
-        env: observations in a Box (flattened) or Discrete (one-hot); actions in a Box or Discrete.
-        device: of the tensors.
+        env: single (a batch of one) or vector.
+        device: of the tensors, where there are any.
     """
 
     def __init__(self, env: gym.Env[Any, Any] | VectorEnv[Any, Any, Any], device: torch.device | str = "cpu") -> None:
         check_environment(env)
-        self.unwrapped = env.unwrapped
-        single: Any = None
-        if not isinstance(env.unwrapped, VectorEnv):
-            single = env
-            env = SyncVectorEnv([lambda: single], autoreset_mode=AutoresetMode.SAME_STEP)
-        self.env: VectorEnv[Any, Any, Any] = env
+        self.unwrapped: Any = env.unwrapped
+        self.env: Any = env if isinstance(env.unwrapped, VectorEnv) else _OneWorld(env)
         self.device = torch.device(device)
-        self.num_worlds = self.env.num_envs
+        self.num_worlds: int = self.env.num_envs
         self.mode = self.env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
-        if self.mode == AutoresetMode.DISABLED:
-            raise SettingError("agents need an environment that resets itself; make it with autoreset_mode NEXT_STEP or SAME_STEP")
-        observation, action = self.env.single_observation_space, self.env.single_action_space
-        if isinstance(observation, gym.spaces.Box):
-            self.observation_size = int(np.prod(observation.shape))
-        elif isinstance(observation, gym.spaces.Discrete):
-            self.observation_size = int(observation.n)
-        else:
-            raise SettingError(f"observations must be a Box or Discrete, found {type(observation).__name__}; flatten them with a wrapper")
-        if not isinstance(action, gym.spaces.Box | gym.spaces.Discrete):
-            raise SettingError(f"actions must be a Box or Discrete, found {type(action).__name__}")
-        self._ended = torch.zeros(self.num_worlds, dtype=torch.bool, device=self.device)
-        self._stateful = _stateful(single if single is not None else env)
+        self.output = getattr(self.unwrapped, "output", "numpy")
+        self._stateful = _stateful(env)
+        self._all = self._full(True)
+        self._ended = self._full(False)
 
-    def reset(self, seed: int | None = None) -> Tensor:
-        """First observations, (W, n)."""
+    def _full(self, value: bool) -> Any:
+        if self.output == "torch":
+            return torch.full((self.num_worlds,), value, device=self.device)
+        return np.full(self.num_worlds, value)
+
+    def reset(self, seed: int | None = None) -> Any:
+        """First observations, (W, ...)."""
         observation, _ = self.env.reset(seed=seed)
-        self._ended = torch.zeros_like(self._ended)
-        return self.observation(observation)
+        self._ended = self._full(False)
+        return observation
+
+    def step(self, action: Any) -> Step:
+        """Act in all worlds; `action` (W, ...) is in the environment's own units."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        valid, final = self._all, None
+        if self.mode == AutoresetMode.SAME_STEP:
+            if "final_obs" in info:
+                final = _successors(observation, info["final_obs"], info["_final_obs"])
+        else:
+            ended = terminated | truncated
+            if self.mode == AutoresetMode.NEXT_STEP:
+                valid, self._ended = ~self._ended, ended
+            elif ended.any():  # DISABLED
+                final = observation
+                observation, _ = self.env.reset(options={"reset_mask": np.asarray(ended)})
+        numbers = {
+            key: value
+            for key, value in info.items()
+            if key[0] != "_" and key != "final_obs" and _is_number_per_world(value, self.num_worlds)
+        }
+        return Step(observation, reward, terminated, truncated, valid, final, numbers)
+
+    # --- going on exactly -----------------------------------------------------------------------------------------------------
 
     @property
     def has_state(self) -> bool:
@@ -94,7 +140,8 @@ class TorchBatch:
         state = self._stateful.get_state()
         if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor | np.ndarray) for k, v in state.items()):
             raise SettingError(f"{type(self._stateful).__name__}.get_state() must give a dict of tensors or NumPy arrays by name")
-        return {"ended": self._ended, **{f"env.{key}": torch.as_tensor(value) for key, value in state.items()}}
+        own = {f"env.{key}": torch.as_tensor(value) for key, value in state.items()}
+        return {"ended": torch.as_tensor(self._ended), **own}
 
     def set_state(self, state: dict[str, Tensor]) -> None:
         """Go on from what `get_state` returned."""
@@ -102,28 +149,55 @@ class TorchBatch:
         self.env.reset()  # Gymnasium's wrappers do not step before a reset
         tensors = {key: state[f"env.{key}"] for key in own}
         self._stateful.set_state({k: v.numpy() if isinstance(own[k], np.ndarray) else v.to(own[k].device) for k, v in tensors.items()})
-        self._ended = state["ended"].to(self.device)
+        self._ended = state["ended"].to(self.device) if self.output == "torch" else state["ended"].numpy()
+
+    def blank(self) -> Any:
+        """An observation of the right shape and type, which says nothing."""
+        space = self.env.single_observation_space
+        return np.zeros((self.num_worlds, *(space.shape or ())), space.dtype)
+
+    def from_tensor(self, observation: Tensor) -> Any:
+        """An observation of this batch that went through a file as a tensor."""
+        return observation.numpy()
+
+
+class TorchBatch(Batch):
+    """The same with flat observations, (W, n) float32, and tensors for all the rest.
+
+    Args:
+        env: observations in a Box (flattened) or Discrete (one-hot); actions in a Box or Discrete.
+        device: of the tensors.
+    """
+
+    def __init__(self, env: gym.Env[Any, Any] | VectorEnv[Any, Any, Any], device: torch.device | str = "cpu") -> None:
+        super().__init__(env, device)
+        observation, action = self.env.single_observation_space, self.env.single_action_space
+        if isinstance(observation, gym.spaces.Box):
+            self.observation_size = int(np.prod(observation.shape))
+        elif isinstance(observation, gym.spaces.Discrete):
+            self.observation_size = int(observation.n)
+        else:
+            raise SettingError(f"observations must be a Box or Discrete, found {type(observation).__name__}; flatten them with a wrapper")
+        if not isinstance(action, gym.spaces.Box | gym.spaces.Discrete):
+            raise SettingError(f"actions must be a Box or Discrete, found {type(action).__name__}")
+
+    def reset(self, seed: int | None = None) -> Tensor:
+        """First observations, (W, n)."""
+        return self.observation(super().reset(seed))
 
     def step(self, action: Tensor) -> Step:
-        """Act in all worlds; `action` is in the environment's own units."""
-        raw = action if getattr(self.env.unwrapped, "output", "numpy") == "torch" else action.cpu().numpy()
-        observation, reward, terminated, truncated, info = self.env.step(raw)
-        terminated, truncated = self._flags(terminated), self._flags(truncated)
-        ended = terminated | truncated
-        final = None
-        if self.mode == AutoresetMode.SAME_STEP:
-            valid = torch.ones_like(ended)
-            if "final_obs" in info:
-                final = self._final(info["final_obs"], info["_final_obs"])
-        else:
-            valid, self._ended = ~self._ended, ended
-        reward = torch.as_tensor(reward, device=self.device).float()
-        tensors = {
-            key: torch.as_tensor(value, device=self.device)
-            for key, value in info.items()
-            if _is_number_per_world(value, self.num_worlds) and key[0] != "_" and key != "final_obs"
-        }
-        return Step(self.observation(observation), reward, terminated, truncated, valid, final, tensors)
+        """Act in all worlds; `action` is a tensor in the environment's own units."""
+        step = super().step(action if self.output == "torch" else action.cpu().numpy())
+        tensor = functools.partial(torch.as_tensor, device=self.device)
+        return Step(
+            self.observation(step.observation),
+            tensor(step.reward).float(),
+            tensor(step.terminated),
+            tensor(step.truncated),
+            tensor(step.valid),
+            None if step.final_observation is None else self.observation(step.final_observation),
+            {key: tensor(value) for key, value in step.info.items()},
+        )
 
     def observation(self, observation: Any) -> Tensor:
         """The environment's observations as (W, n) float32, of any number of worlds."""
@@ -133,16 +207,38 @@ class TorchBatch:
             return torch.nn.functional.one_hot(tensor.long() - int(space.start), self.observation_size).float()
         return tensor.float().reshape(len(tensor), -1)
 
-    def _flags(self, values: Any) -> Tensor:
-        return torch.as_tensor(values, dtype=torch.bool, device=self.device)
+    def blank(self) -> Tensor:
+        return torch.zeros(self.num_worlds, self.observation_size)
 
-    def _final(self, final: Any, mask: Any) -> Tensor:
-        if isinstance(final, np.ndarray) and final.dtype == object:  # Gymnasium's own vector environments: a list with holes
-            ended = np.flatnonzero(mask)
-            filled = torch.zeros(self.num_worlds, self.observation_size, device=self.device)
-            filled[ended] = self.observation(np.stack([final[world] for world in ended]))
-            return filled
-        return self.observation(final)
+    def from_tensor(self, observation: Tensor) -> Tensor:
+        return observation.to(self.device)
+
+
+def _alone(observation: Any) -> Any:
+    """The observation of a batch of one."""
+    if isinstance(observation, dict):
+        return {key: _alone(value) for key, value in observation.items()}
+    if isinstance(observation, tuple):
+        return tuple(_alone(value) for value in observation)
+    return np.asarray(observation)[None]
+
+
+def _successors(observation: Any, final: Any, ended: Any) -> Any:
+    """What each world's step led to. Gymnasium's own vector environments tell it as a list with holes, others as a full array."""
+    if not (isinstance(final, np.ndarray) and final.dtype == object):
+        return final
+    worlds = np.flatnonzero(ended)
+
+    def fill(values: Any, lasts: list[Any]) -> Any:
+        if isinstance(values, dict):
+            return {key: fill(value, [last[key] for last in lasts]) for key, value in values.items()}
+        if isinstance(values, tuple):
+            return tuple(fill(value, [last[i] for last in lasts]) for i, value in enumerate(values))
+        filled = np.array(values)
+        filled[worlds] = np.stack(lasts)
+        return filled
+
+    return fill(observation, [final[world] for world in worlds])
 
 
 def _stateful(env: Any) -> Any:

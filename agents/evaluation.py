@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mprl.agents.agent import Agent
-from mprl.agents.environments import TorchBatch, check_environment, check_seed
+from mprl.agents.environments import check_environment, check_seed
 from mprl.errors import RenderingError, SettingError
 
 
@@ -44,7 +44,7 @@ def evaluate(agent: Agent, env: Any, episodes: int = 32, seed: int = 0, video: s
 
 
 def _play(agent: Agent, env: Any, episodes: int, seed: int, video: str | Path | None) -> dict[str, Any]:
-    batch = TorchBatch(env, agent.device)
+    batch = agent._make_batch(env)
     # every world plays its share, so that short episodes are not preferred to long ones
     share = torch.full((batch.num_worlds,), episodes // batch.num_worlds)
     share[: episodes % batch.num_worlds] += 1
@@ -58,9 +58,9 @@ def _play(agent: Agent, env: Any, episodes: int, seed: int, video: str | Path | 
         if filming:
             frames.append(_picture(env))
         step = batch.step(agent.act(observation, deterministic=True))
-        returns += step.reward.cpu()
-        lengths += step.valid.cpu()
-        ended = (step.terminated | step.truncated).cpu()
+        returns += torch.as_tensor(step.reward).cpu()
+        lengths += torch.as_tensor(step.valid).cpu()
+        ended = torch.as_tensor(step.terminated | step.truncated).cpu()
         filming = filming and not ended[0]  # the first world is the one in the picture
         for world in ended.nonzero().flatten().tolist():
             if share[world] > 0:

@@ -207,7 +207,8 @@ class PPO(Agent):
                 unseen.append((t, which, model.value(model.features(step.final_observation[which]))))
             for key, value in zip(rollout, (action, step.reward, step.terminated, step.truncated, step.valid), strict=True):
                 rollout[key].append(value)
-            self.statistics.add(step)
+            if step.info:
+                self.statistics.add_info(step)
             self.observation = step.observation
         observations[steps] = self.observation
         features = model.features(observations)
@@ -217,6 +218,7 @@ class PPO(Agent):
         for t, which, last in unseen:
             next_value[t, which] = torch.where(stacked["truncated"][t, which], last, next_value[t, which])
         seen = Rollout(features=features[:-1], value=value[:-1], next_value=next_value, observations=observations[:-1], **stacked)
+        self.statistics.add(stacked["reward"], stacked["terminated"], stacked["truncated"], stacked["valid"])
         return seen, self.statistics.take()
 
     def _improve(self, rollout: Rollout) -> dict[str, float]:

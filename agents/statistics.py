@@ -19,8 +19,8 @@ class EpisodeStatistics:
     """
 
     def __init__(self, num_worlds: int, device: torch.device) -> None:
-        self._return = torch.zeros(num_worlds, device=device)
-        self._length = torch.zeros(num_worlds, device=device)
+        self._return = torch.zeros(num_worlds, dtype=torch.float64, device=device)
+        self._length = torch.zeros(num_worlds, dtype=torch.float64, device=device)
         self._last = {"return": math.nan, "episode_length": math.nan}
         self._clear()
 
@@ -44,17 +44,29 @@ class EpisodeStatistics:
         self._return.zero_()
         self._length.zero_()
 
-    def add(self, step: Step) -> None:
-        """Count one step of all worlds."""
-        self._return += step.reward
-        self._length += step.valid
-        ended = (step.terminated | step.truncated).float()
+    def add(self, reward: Tensor, terminated: Tensor, truncated: Tensor, valid: Tensor) -> None:
+        """Count T steps of all worlds; all (T, W)."""
+        valid = valid.to(self._length.dtype)
+        returns = self._return + reward.double().cumsum(0)  # of the episode that was open, and of all that follow it
+        lengths = self._length + valid.cumsum(0)
+        self._sums += torch.stack((*self._sums.new_zeros(3), (valid * reward).sum(), valid.sum()))
+        world, time = (terminated | truncated).T.nonzero(as_tuple=True)  # the ends, world by world
+        self._return, self._length = returns[-1].clone(), lengths[-1].clone()
+        if not len(world):
+            return
+        again = world[1:] == world[:-1]  # ends of episodes that began after another one's end
+        last = torch.cat((~again, again.new_ones(1)))
+        ended = []
+        for totals, still_open in ((returns, self._return), (lengths, self._length)):
+            until = totals[time, world]
+            still_open[world[last]] -= until[last]
+            until[1:] -= torch.where(again, until[:-1].clone(), 0.0)
+            ended.append(until)
+        self._sums[:3] += torch.stack((self._sums.new_tensor(len(world)), ended[0].sum(), ended[1].sum()))
+
+    def add_info(self, step: Step) -> None:
+        """Add up the numbers that the environment reports with a step of a `TorchBatch`."""
         steps = step.valid.float()
-        self._sums += torch.stack(
-            (ended.sum(), (ended * self._return).sum(), (ended * self._length).sum(), (steps * step.reward).sum(), steps.sum())
-        )
-        self._return *= 1 - ended
-        self._length *= 1 - ended
         for key, value in step.info.items():
             total = (steps * value.float()).sum()
             self._info[key] = self._info[key] + total if key in self._info else total

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _OPTIMIZER = "optimizer."
+_EXTRA = "extra."  # what one kind of agent has besides
 
 
 def collect(agent: Agent) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -29,6 +30,7 @@ def collect(agent: Agent) -> tuple[dict[str, Tensor], dict[str, Any]]:
     for name, optimizer in agent._optimizers().items():
         for index, state in optimizer.state_dict()["state"].items():
             tensors |= {f"{_OPTIMIZER}{name}.{index}.{key}": torch.as_tensor(value) for key, value in state.items()}
+    tensors |= {f"{_EXTRA}{key}": value for key, value in agent._extra_state().items()}
     numbers = {
         "num_timesteps": agent.num_timesteps,
         "num_envs": agent.batch.num_worlds,
@@ -44,7 +46,7 @@ def _beside_optimizers(agent: Agent) -> dict[str, Tensor]:
     tensors = {"generator": agent.generator.get_state()}
     tensors |= {f"episodes.{key}": value for key, value in agent.statistics.get_state().items()}
     if agent.observation is not None:
-        tensors |= {"observation": agent.observation, **agent.batch.get_state()}
+        tensors |= {"observation": torch.as_tensor(agent.observation), **agent.batch.get_state()}
     return tensors
 
 
@@ -69,15 +71,16 @@ def restore(agent: Agent, tensors: dict[str, Tensor], numbers: dict[str, Any]) -
         if "observation" in tensors:
             if not agent.batch.has_state:
                 raise CheckpointError("the state of an environment was saved, this one has no set_state(); load with training=False")
-            agent.observation = torch.zeros(agent.batch.num_worlds, agent.observation_size)  # so that all is asked for
-        _check(_beside_optimizers(agent), {key: value for key, value in tensors.items() if not key.startswith(_OPTIMIZER)})
+            agent.observation = agent.batch.blank()  # so that all is asked for
+        _check(_beside_optimizers(agent), {key: value for key, value in tensors.items() if not key.startswith((_OPTIMIZER, _EXTRA))})
         agent.generator.set_state(tensors["generator"])
         agent.statistics.set_state({key: tensors[f"episodes.{key}"].to(agent.device) for key in agent.statistics.get_state()})
         if "observation" in tensors:
             agent.batch.set_state(tensors)
-            agent.observation = tensors["observation"].to(agent.device)
+            agent.observation = agent.batch.from_tensor(tensors["observation"])
         for name, optimizer in agent._optimizers().items():
             _restore_optimizer(optimizer, f"{_OPTIMIZER}{name}.", tensors, numbers["learning_rates"][name])
+        agent._restore_extra_state({key.removeprefix(_EXTRA): value for key, value in tensors.items() if key.startswith(_EXTRA)})
         agent.seconds = numbers["seconds"]
     except CheckpointError:
         raise

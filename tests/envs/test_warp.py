@@ -198,7 +198,7 @@ def test_an_agent_acts_without_waiting():
             for _ in range(8):
                 action = model.policy(model.features(observation)).sample(agent.generator)
                 step = agent.batch.step(agent._to_environment(action))
-                agent.statistics.add(step)
+                agent.statistics.add_info(step)
                 observation = step.observation
     finally:
         torch.cuda.set_sync_debug_mode("default")

@@ -1,0 +1,43 @@
+"""All parameters of a network as one vector, so that an optimiser's step is one operation and not one for each tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+
+class FlatParameters:
+    """Lays parameters one after the other into one vector; they and their gradients become views of it.
+
+    Make it when the network has its device, and before its optimiser: `torch.optim.Adam([flat.vector], fused=True)`.
+
+    Args:
+        parameters: of one dtype and device; those that need no gradient are left out.
+
+    Attributes:
+        vector: what an optimiser steps, (n,); `vector.grad` is the gradient of all.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
+        trained = [parameter for parameter in parameters if parameter.requires_grad]
+        self.vector = nn.Parameter(torch.cat([parameter.detach().flatten() for parameter in trained]))
+        self.gradient = torch.zeros_like(self.vector)
+        self.vector.grad = self.gradient
+        at = 0
+        for parameter in trained:
+            part = slice(at, at + parameter.numel())
+            parameter.data = self.vector.data[part].view_as(parameter)
+            parameter.grad = self.gradient[part].view_as(parameter)
+            at = part.stop
+
+    def zero_gradient(self) -> None:
+        """Before a backward pass, which adds to it."""
+        self.gradient.zero_()
+
+    def clip_gradient(self, max_norm: float) -> Tensor:
+        """Scale the gradient down to a norm of at most `max_norm`; returns the norm that it had."""
+        norm = self.gradient.norm()
+        self.gradient.mul_((max_norm / (norm + 1e-6)).clamp_(max=1.0))
+        return norm
