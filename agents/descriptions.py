@@ -10,6 +10,9 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium import spaces
+
+from mprl.errors import SettingError
 
 
 def in_words(space: gym.Space[Any]) -> str:
@@ -17,37 +20,59 @@ def in_words(space: gym.Space[Any]) -> str:
     return " ".join(str(space).split())[:120]
 
 
-def describe(space: Any) -> dict[str, Any]:
-    """A space as JSON."""
-    if isinstance(space, gym.spaces.Discrete):
-        return {"kind": "Discrete", "n": int(space.n), "start": int(space.start), "shape": f"Discrete({space.n})"}
-    low, high = (np.unique(bound) for bound in (space.low, space.high))
-    bounds = {
-        "low": float(low[0]) if len(low) == 1 else space.low.flatten().tolist(),
-        "high": float(high[0]) if len(high) == 1 else space.high.flatten().tolist(),
-    }
-    return {"kind": "Box", "shape": list(space.shape), "dtype": space.dtype.name, **{k: _jsonable(v) for k, v in bounds.items()}}
+def describe(space: gym.Space[Any]) -> dict[str, Any]:
+    """A space as JSON, exactly.
+
+    Raises:
+        SettingError: no Box, Discrete, MultiDiscrete, MultiBinary, nor a Dict or Tuple of these.
+    """
+    match space:
+        case spaces.Discrete():
+            return {"kind": "Discrete", "n": int(space.n), "start": int(space.start), "shape": f"Discrete({space.n})"}
+        case spaces.MultiDiscrete():
+            return {"kind": "MultiDiscrete", "n": space.nvec.tolist(), "start": space.start.tolist(), "dtype": space.dtype.name}
+        case spaces.MultiBinary():
+            return {"kind": "MultiBinary", "n": list(space.n) if isinstance(space.n, tuple) else int(space.n)}
+        case spaces.Dict():
+            return {"kind": "Dict", "parts": {str(name): describe(part) for name, part in space.spaces.items()}}
+        case spaces.Tuple():
+            return {"kind": "Tuple", "parts": [describe(part) for part in space.spaces]}
+        case spaces.Box():
+            bounds = {"low": _bound(space.low), "high": _bound(space.high)}
+            return {"kind": "Box", "shape": list(space.shape), "dtype": space.dtype.name, **bounds}
+    raise SettingError(f"a {type(space).__name__} space cannot be written down: {in_words(space)}")
 
 
-def _jsonable(value: Any) -> Any:
-    """Infinities by name, as JSON has none."""
-    if isinstance(value, list):
-        return [_jsonable(v) for v in value]
-    return value if math.isfinite(value) else str(value)
+def _bound(bound: np.ndarray[Any, Any]) -> Any:
+    """One number where all are the same, else all of them; infinities by name, as JSON has none."""
+    values = [value if math.isfinite(value) else str(value) for value in bound.flatten().tolist()]
+    return values[0] if len(set(values)) == 1 else values
 
 
-def to_space(description: dict[str, Any]) -> Any:
+def to_space(description: dict[str, Any]) -> gym.Space[Any]:
     """The space that `describe` described."""
-    if description["kind"] == "Discrete":
-        return gym.spaces.Discrete(description["n"], start=description["start"])
-    shape = tuple(description["shape"])
-    dtype = np.dtype(description["dtype"])
-    bounds: list[Any] = []
-    for key in ("low", "high"):
-        value = description[key]
-        flat = np.array([float(v) for v in value] if isinstance(value, list) else float(value))  # infinities are written as text
-        bounds.append(np.broadcast_to(flat if flat.ndim == 0 else flat.reshape(shape), shape).astype(dtype))
-    return gym.spaces.Box(bounds[0], bounds[1], shape, dtype)
+    match description["kind"]:
+        case "Discrete":
+            return spaces.Discrete(description["n"], start=description["start"])
+        case "MultiDiscrete":
+            nvec, start = np.array(description["n"]), np.array(description["start"])
+            return spaces.MultiDiscrete(nvec, dtype=np.dtype(description["dtype"]), start=start)
+        case "MultiBinary":
+            return spaces.MultiBinary(description["n"])
+        case "Dict":  # from pairs, which keep their order
+            return spaces.Dict([(name, to_space(part)) for name, part in description["parts"].items()])
+        case "Tuple":
+            return spaces.Tuple([to_space(part) for part in description["parts"]])
+        case "Box":
+            shape, dtype = tuple(description["shape"]), np.dtype(description["dtype"])
+            low, high = (_to_bound(description[name], shape, dtype) for name in ("low", "high"))
+            return spaces.Box(low, high, shape, dtype.type)
+    raise ValueError(f"unknown kind of space '{description['kind']}'")
+
+
+def _to_bound(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    values = np.array([float(v) if isinstance(v, str) else v for v in (value if isinstance(value, list) else [value])])
+    return np.broadcast_to(values.astype(dtype).reshape(shape if values.size > 1 else ()), shape).copy()
 
 
 def plain(kwargs: dict[str, Any]) -> dict[str, Any]:
