@@ -121,7 +121,7 @@ class Agent(ABC):
         """What else learning goes on from, by name: a replay memory, counters."""
         return {}
 
-    def _restore_extra_state(self, tensors: dict[str, Tensor]) -> None:
+    def _restore_extra_state(self, tensors: dict[str, Tensor]) -> None:  # noqa: B027
         """Go on from what `_extra_state` returned."""
 
     def act(self, observation: Tensor, deterministic: bool = False) -> Tensor:

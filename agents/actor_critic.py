@@ -1,0 +1,53 @@
+"""The networks of policy-gradient agents: a policy and a value for each observation."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as gym
+import torch
+from torch import Tensor, nn
+
+from mprl.nn import precision
+from mprl.nn.distributions import Categorical, DiagonalGaussian
+from mprl.nn.mlp import mlp
+from mprl.nn.normalizer import RunningNormalizer
+
+if TYPE_CHECKING:
+    from mprl.agents.on_policy import OnPolicySettings
+
+
+class ActorCritic(nn.Module):
+    """Policy and value, with the statistics that their inputs and outputs are standardised by."""
+
+    def __init__(self, observation_size: int, action_space: gym.Space[Any], settings: OnPolicySettings) -> None:
+        super().__init__()
+        self.discrete = isinstance(action_space, gym.spaces.Discrete)
+        actions = int(action_space.n) if self.discrete else math.prod(action_space.shape or ())  # type: ignore[attr-defined]
+        self.actor = mlp(observation_size, settings.hidden, actions, settings.activation, output_gain=0.01)
+        self.critic = mlp(observation_size, settings.hidden, 1, settings.activation)
+        self.observations = RunningNormalizer((observation_size,))
+        self.returns = RunningNormalizer(())
+        self.normalize = settings.normalize_observations
+        self.reduced = False
+        if not self.discrete:
+            log_std = torch.full((actions,), math.log(settings.initial_std))
+            self.log_std = nn.Parameter(log_std, requires_grad=settings.learn_std)
+
+    def features(self, observation: Tensor) -> Tensor:
+        """What the networks see, (..., n)."""
+        return self.observations(observation) if self.normalize else observation
+
+    def policy(self, features: Tensor) -> DiagonalGaussian | Categorical:
+        """The distribution of actions."""
+        output = precision.forward(self.actor, features, self.reduced)
+        return Categorical(output) if self.discrete else DiagonalGaussian(output, self.log_std)
+
+    def value(self, features: Tensor) -> Tensor:
+        """Expected discounted return, (...)."""
+        return self.standard_value(features) * self.returns.std + self.returns.mean
+
+    def standard_value(self, features: Tensor) -> Tensor:
+        """The value in units of its own standard deviation, (...)."""
+        return precision.forward(self.critic, features, self.reduced).squeeze(-1)

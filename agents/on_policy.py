@@ -1,0 +1,161 @@
+"""What agents share that learn a policy from what that policy itself did: settings, acting, the step of the optimiser."""
+
+from __future__ import annotations
+
+import math
+import time
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from mprl.agents.actor_critic import ActorCritic
+from mprl.agents.agent import Agent, Metrics
+from mprl.agents.rollout import Rollout, collect
+from mprl.errors import SettingError
+from mprl.nn import precision, schedules
+from mprl.nn.flat import FlatParameters
+from mprl.nn.mlp import ACTIVATIONS
+from mprl.nn.schedules import Scheduled
+
+
+@dataclass(frozen=True)
+class OnPolicySettings:
+    """Settings that these agents share."""
+
+    learning_rate: Scheduled = 3e-4
+    """Step size of the optimiser."""
+    gamma: float = 0.99
+    """Discount of the future."""
+    ent_coef: Scheduled = 0.0
+    """Weight of the entropy bonus."""
+    vf_coef: float = 0.5
+    """Weight of the value loss."""
+    max_grad_norm: float = 0.5
+    """Greatest norm of the gradient."""
+    hidden: tuple[int, ...] = (64, 64)
+    """Sizes of the hidden layers, of policy and value alike."""
+    activation: str = "tanh"
+    """elu, relu, tanh or silu."""
+    initial_std: float = 1.0
+    """Standard deviation of continuous actions at the start, in units where the action range is [-1, 1]."""
+    learn_std: bool = True
+    """Learn the standard deviation, or keep to `initial_std` and `final_std`."""
+    final_std: float | None = None
+    """Standard deviation that is not learned falls from `initial_std` to this, by equal ratios in equal numbers of steps."""
+    std_steps: float = 1e7
+    """Environment steps after which it is there."""
+    precision: str = "float32"
+    """float32; bfloat16 for the hidden layers, three times as fast on processors that have it; auto: as the processor has it."""
+    normalize_observations: bool = True
+    """Standardise observations by their running mean and variance."""
+
+    _positive: ClassVar[tuple[str, ...]] = ("max_grad_norm", "initial_std", "std_steps")
+    _fractions: ClassVar[tuple[str, ...]] = ("gamma",)
+    _positive_schedules: ClassVar[tuple[str, ...]] = ("learning_rate",)
+
+    def __post_init__(self) -> None:
+        for name in self._positive:
+            if not getattr(self, name) > 0:
+                raise SettingError(f"{name} must be positive, found {getattr(self, name)}")
+        for name in self._positive_schedules:
+            if not (schedules.bounds(getattr(self, name))[0] >= 0 < schedules.bounds(getattr(self, name))[1]):
+                raise SettingError(f"{name} must be positive, found {getattr(self, name)}")
+        for name in ("ent_coef", "vf_coef"):
+            if not schedules.bounds(getattr(self, name))[0] >= 0:
+                raise SettingError(f"{name} must be at least 0, found {getattr(self, name)}")
+        for name in self._fractions:
+            if not 0 <= getattr(self, name) <= 1:
+                raise SettingError(f"{name} must be in [0, 1], found {getattr(self, name)}")
+        if any(size < 1 for size in self.hidden):
+            raise SettingError(f"hidden must be sizes of at least 1, found {self.hidden}")
+        if self.final_std is not None and self.learn_std:
+            raise SettingError("final_std is for a standard deviation that is not learned: set learn_std=False too")
+        if self.final_std is not None and not self.final_std > 0:
+            raise SettingError(f"final_std must be positive, found {self.final_std}")
+        if self.precision not in precision.PRECISIONS:
+            raise SettingError(f"precision must be one of {', '.join(precision.PRECISIONS)}, found '{self.precision}'")
+        if self.activation not in ACTIVATIONS:
+            raise SettingError(f"activation must be one of {', '.join(ACTIVATIONS)}, found '{self.activation}'")
+
+
+class OnPolicyAgent(Agent):
+    """An agent that acts for a while with its policy, learns from that, and forgets it."""
+
+    settings: OnPolicySettings
+
+    def _build(self) -> None:
+        self.model = ActorCritic(self.observation_size, self.action_space, self.settings).to(self.device)
+        self.model.reduced = precision.uses_bfloat16(self.settings.precision, self.device)
+        self.parameters = FlatParameters(self.model.parameters())
+        self.optimizer = self._make_optimizer(self.parameters.vector, schedules.value(self.settings.learning_rate, 0))
+
+    def _make_optimizer(self, vector: nn.Parameter, learning_rate: float) -> torch.optim.Optimizer:
+        return torch.optim.Adam([vector], lr=learning_rate, eps=1e-5, fused=True)
+
+    @abstractmethod
+    def _act(self) -> Rollout:
+        """Gather what is learned from next."""
+
+    @abstractmethod
+    def _improve(self, rollout: Rollout) -> Metrics:
+        """Learn from it."""
+
+    def _iteration(self) -> Metrics:
+        began = time.perf_counter()
+        if self.settings.normalize_observations and not self.model.observations.count:
+            # Unseen statistics would make the first update a wild one: watch for one iteration, which counts for nothing.
+            self.model.observations.update(self._act().observations.flatten(0, 1))
+            self.statistics.take()
+        self._set_std()
+        rollout = self._act()
+        acted = time.perf_counter()
+        log = self.statistics.take()
+        log |= self._improve(rollout)
+        if self.settings.normalize_observations:
+            self.model.observations.update(rollout.observations.flatten(0, 1))
+        log["learning_rate"] = self.optimizer.param_groups[0]["lr"]
+        if not self.model.discrete:
+            log["action_std"] = float(self.model.log_std.detach().exp().mean())
+        log["time_acting"], log["time_learning"] = acted - began, time.perf_counter() - acted
+        return log
+
+    def _collect(self, steps: int) -> Rollout:
+        return collect(self, lambda taken, ended: taken < steps)
+
+    def _scheduled(self, name: str) -> float:
+        """A setting that may follow a schedule, as of now."""
+        return schedules.value(getattr(self.settings, name), self.num_timesteps)
+
+    def _set_std(self) -> None:
+        s = self.settings
+        if self.model.discrete or s.learn_std or s.final_std is None:
+            return
+        share = min(1.0, self.num_timesteps / s.std_steps)
+        self.model.log_std.data.fill_((1 - share) * math.log(s.initial_std) + share * math.log(s.final_std))
+
+    def _descend(self, loss: Tensor) -> Tensor:
+        """One step of the optimiser; returns the gradient's norm before it was clipped."""
+        self.parameters.zero_gradient()
+        loss.backward()
+        norm = self.parameters.clip_gradient(self.settings.max_grad_norm)
+        self.optimizer.step()
+        return norm
+
+    @torch.no_grad()
+    def _choose(self, observation: Tensor, deterministic: bool) -> Tensor:
+        policy = self.model.policy(self.model.features(observation))
+        return self._to_environment(policy.mode() if deterministic else policy.sample(self.generator))
+
+    def _networks(self) -> dict[str, nn.Module]:
+        return {"model": self.model}
+
+    def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        return {"model": self.optimizer}
+
+
+def explained_variance(value: Tensor, returns: Tensor) -> float:
+    """Share of the returns' variance that the value tells, at most 1."""
+    return float(1 - (returns - value).var(correction=0) / (returns.var(correction=0) + 1e-8))
