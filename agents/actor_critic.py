@@ -9,8 +9,9 @@ import gymnasium as gym
 import torch
 from torch import Tensor, nn
 
+from mprl.agents import spaces
 from mprl.nn import precision
-from mprl.nn.distributions import Categorical, DiagonalGaussian
+from mprl.nn.distributions import Distribution
 from mprl.nn.mlp import mlp
 from mprl.nn.normalizer import RunningNormalizer
 
@@ -23,26 +24,25 @@ class ActorCritic(nn.Module):
 
     def __init__(self, observation_size: int, action_space: gym.Space[Any], settings: OnPolicySettings) -> None:
         super().__init__()
-        self.discrete = isinstance(action_space, gym.spaces.Discrete)
-        actions = int(action_space.n) if self.discrete else math.prod(action_space.shape or ())  # type: ignore[attr-defined]
+        self.action_space = action_space
+        actions = spaces.policy_outputs(action_space)
         self.actor = mlp(observation_size, settings.hidden, actions, settings.activation, output_gain=0.01)
         self.critic = mlp(observation_size, settings.hidden, 1, settings.activation)
         self.observations = RunningNormalizer((observation_size,))
         self.returns = RunningNormalizer(())
         self.normalize = settings.normalize_observations
         self.reduced = False
-        if not self.discrete:
-            log_std = torch.full((actions,), math.log(settings.initial_std))
-            self.log_std = nn.Parameter(log_std, requires_grad=settings.learn_std)
+        self.log_std: nn.Parameter | None = None
+        if isinstance(action_space, gym.spaces.Box):
+            self.log_std = nn.Parameter(torch.full((actions,), math.log(settings.initial_std)), requires_grad=settings.learn_std)
 
     def features(self, observation: Tensor) -> Tensor:
         """What the networks see, (..., n)."""
         return self.observations(observation) if self.normalize else observation
 
-    def policy(self, features: Tensor) -> DiagonalGaussian | Categorical:
+    def policy(self, features: Tensor) -> Distribution:
         """The distribution of actions."""
-        output = precision.forward(self.actor, features, self.reduced)
-        return Categorical(output) if self.discrete else DiagonalGaussian(output, self.log_std)
+        return spaces.distribution(self.action_space, precision.forward(self.actor, features, self.reduced), self.log_std)
 
     def value(self, features: Tensor) -> Tensor:
         """Expected discounted return, (...)."""

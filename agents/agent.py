@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mprl.agents import checkpoints, training_state
+from mprl.agents import checkpoints, spaces, training_state
 from mprl.agents.descriptions import describe, in_words, plain, to_space
 from mprl.agents.environments import TorchBatch, check_environment, check_seed
 from mprl.agents.statistics import EpisodeStatistics
@@ -49,14 +49,14 @@ class Agent(ABC):
 
     name: ClassVar[str]
     Settings: ClassVar[type[Any]]
+    action_spaces: ClassVar[tuple[type[gym.Space[Any]], ...]] = spaces.ACTIONS  # in which it can act
     batch: Any  # a TorchBatch, or None where there is no environment to learn in
     observation: Any  # to act on next, (W, n); None before the first reset
 
     @property
     def observation_size(self) -> int:
         """Numbers in a flat observation."""
-        space = self.observation_space
-        return int(space.n) if isinstance(space, gym.spaces.Discrete) else math.prod(space.shape)
+        return spaces.size(self.observation_space)
 
     def __init__(self, env: Any, seed: int = 0, device: torch.device | str | None = None, **settings: Any) -> None:
         if isinstance(env, str):
@@ -73,8 +73,8 @@ class Agent(ABC):
         self.env_id = spec.id if spec is not None else type(env.unwrapped).__name__
         self.env_kwargs = plain(spec.kwargs) if spec is not None else {}
         preset = self.presets(self.env_id)
-        spaces = batch.env.single_observation_space, batch.env.single_action_space
-        self._prepare(self._make_settings({**preset, **settings}), seed, chosen, *spaces)
+        own = batch.env
+        self._prepare(self._make_settings({**preset, **settings}), seed, chosen, own.single_observation_space, own.single_action_space)
         self.set_env(env)
 
     def _prepare(self, settings: Any, seed: int, device: torch.device, observation_space: Any, action_space: Any) -> None:
@@ -84,7 +84,8 @@ class Agent(ABC):
         self.seconds = 0.0
         self._told = False
         self.generator = torch.Generator(device=device).manual_seed(seed)
-        self._action_range = _action_range(action_space, device)
+        spaces.require_actions(action_space, self.action_spaces, self.name)
+        self._to_environment = spaces.ToEnvironment(action_space).to(device)
         with torch.random.fork_rng(devices=[]):  # weights come from the seed; the caller's generator is left alone
             torch.manual_seed(seed)
             self._build()
@@ -242,15 +243,8 @@ class Agent(ABC):
             deterministic: the likeliest action rather than a random one.
         """
         is_tensor = isinstance(observation, Tensor)
-        tensor = torch.as_tensor(np.asarray(observation) if not is_tensor else observation, device=self.device)
-        shape = self.observation_space.shape or ()
-        single = tensor.shape == shape
-        if not single and tensor.shape[1:] != shape:
-            raise SettingError(f"expected an observation of shape {shape} or a batch of them, found {tuple(tensor.shape)}")
-        rows = tensor.unsqueeze(0) if single else tensor
-        if isinstance(self.observation_space, gym.spaces.Discrete):
-            rows = nn.functional.one_hot(rows.long() - int(self.observation_space.start), self.observation_size)
-        action = self.act(rows.float().reshape(len(rows), -1), deterministic)
+        rows, single = spaces.batched(self.observation_space, observation)
+        action = self.act(spaces.flatten(self.observation_space, rows, self.device), deterministic)
         action = action[0] if single else action
         if is_tensor:
             return action, state
@@ -345,15 +339,6 @@ class Agent(ABC):
                 raise SettingError(f"{cls.name} has no setting '{name}'{nearest(name, kinds)}")
         return cls.Settings(**{name: _setting(name, value, kinds[name]) for name, value in settings.items()})
 
-    def _to_environment(self, action: Tensor) -> Tensor:
-        """From units where the range is [-1, 1] to the action space's, clipped to it; from 0 ... n - 1 to its integers."""
-        if isinstance(self.action_space, gym.spaces.Discrete):
-            return action + int(self.action_space.start)
-        if self._action_range is not None:
-            centre, half = self._action_range
-            action = centre + half * action.clamp(-1.0, 1.0)
-        return action.view(-1, *self.action_space.shape)
-
 
 def _setting(name: str, value: Any, kind: Any) -> Any:
     """A setting's value as its declared type; numbers of NumPy and lists of JSON are welcome."""
@@ -372,11 +357,3 @@ def _setting(name: str, value: Any, kind: Any) -> Any:
             return value
     expected = {int: "a whole number", float: "a finite number", bool: "True or False", str: "a name"}.get(kind, "a list of whole numbers")
     raise SettingError(f"{name} must be {expected}, found {value!r}")
-
-
-def _action_range(space: Any, device: torch.device) -> tuple[Tensor, Tensor] | None:
-    """Centre and half width of a bounded Box, (n,) each; None where a bound is infinite."""
-    if not isinstance(space, gym.spaces.Box) or not np.isfinite([space.low, space.high]).all():
-        return None
-    low, high = (torch.as_tensor(bound, dtype=torch.float32, device=device).flatten() for bound in (space.low, space.high))
-    return 0.5 * (low + high), 0.5 * (high - low)

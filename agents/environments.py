@@ -18,6 +18,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker
 from torch import Tensor
 
+from mprl.agents import spaces
 from mprl.errors import SettingError
 
 
@@ -165,21 +166,13 @@ class TorchBatch(Batch):
     """The same with flat observations, (W, n) float32, and tensors for all the rest.
 
     Args:
-        env: observations in a Box (flattened) or Discrete (one-hot); actions in a Box or Discrete.
+        env: observations in any space that `spaces.flatten` takes.
         device: of the tensors.
     """
 
     def __init__(self, env: gym.Env[Any, Any] | VectorEnv[Any, Any, Any], device: torch.device | str = "cpu") -> None:
         super().__init__(env, device)
-        observation, action = self.env.single_observation_space, self.env.single_action_space
-        if isinstance(observation, gym.spaces.Box):
-            self.observation_size = int(np.prod(observation.shape))
-        elif isinstance(observation, gym.spaces.Discrete):
-            self.observation_size = int(observation.n)
-        else:
-            raise SettingError(f"observations must be a Box or Discrete, found {type(observation).__name__}; flatten them with a wrapper")
-        if not isinstance(action, gym.spaces.Box | gym.spaces.Discrete):
-            raise SettingError(f"actions must be a Box or Discrete, found {type(action).__name__}")
+        self.observation_size = spaces.size(self.env.single_observation_space)
 
     def reset(self, seed: int | None = None) -> Tensor:
         """First observations, (W, n)."""
@@ -201,11 +194,7 @@ class TorchBatch(Batch):
 
     def observation(self, observation: Any) -> Tensor:
         """The environment's observations as (W, n) float32, of any number of worlds."""
-        tensor = torch.as_tensor(observation, device=self.device)
-        space = self.env.single_observation_space
-        if isinstance(space, gym.spaces.Discrete):
-            return torch.nn.functional.one_hot(tensor.long() - int(space.start), self.observation_size).float()
-        return tensor.float().reshape(len(tensor), -1)
+        return spaces.flatten(self.env.single_observation_space, observation, self.device)
 
     def blank(self) -> Tensor:
         return torch.zeros(self.num_worlds, self.observation_size)

@@ -117,7 +117,7 @@ class OnPolicyAgent(Agent):
         if self.settings.normalize_observations:
             self.model.observations.update(rollout.observations.flatten(0, 1))
         log["learning_rate"] = self.optimizer.param_groups[0]["lr"]
-        if not self.model.discrete:
+        if self.model.log_std is not None:
             log["action_std"] = float(self.model.log_std.detach().exp().mean())
         log["time_acting"], log["time_learning"] = acted - began, time.perf_counter() - acted
         return log
@@ -131,7 +131,7 @@ class OnPolicyAgent(Agent):
 
     def _set_std(self) -> None:
         s = self.settings
-        if self.model.discrete or s.learn_std or s.final_std is None:
+        if self.model.log_std is None or s.learn_std or s.final_std is None:
             return
         share = min(1.0, self.num_timesteps / s.std_steps)
         self.model.log_std.data.fill_((1 - share) * math.log(s.initial_std) + share * math.log(s.final_std))

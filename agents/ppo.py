@@ -53,13 +53,13 @@ class PPOSettings(OnPolicySettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 <= self.min_learning_rate <= self.max_learning_rate:
-            raise SettingError(
-                f"min_learning_rate {self.min_learning_rate} must be from 0 to max_learning_rate {self.max_learning_rate}"
-            )
+            raise SettingError(f"min_learning_rate {self.min_learning_rate} must be from 0 to max_learning_rate {self.max_learning_rate}")
         if self.target_kl is not None and not self.target_kl > 0:
             raise SettingError(f"target_kl must be positive, or None to keep the step size, found {self.target_kl}")
         if self.target_kl is not None and isinstance(self.learning_rate, str):
-            raise SettingError(f"learning_rate '{self.learning_rate}' is a schedule: set target_kl=None, which rules the step size otherwise")
+            raise SettingError(
+                f"learning_rate '{self.learning_rate}' is a schedule: set target_kl=None, which rules the step size otherwise"
+            )
 
 
 def clipped_surrogate(ratio: Tensor, advantage: Tensor, clip_range: float) -> Tensor:

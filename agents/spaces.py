@@ -167,7 +167,7 @@ class ToEnvironment(nn.Module):
             self.register_buffer(name, value, persistent=False)
 
     def forward(self, action: Tensor) -> Tensor:
-        if self.centre is not None:
+        if self.centre is not None and self.half_width is not None:
             action = self.centre + self.half_width * action.clamp(-1.0, 1.0)
         if self.start is not None:
             action = action + self.start

@@ -95,11 +95,11 @@ def watched(agent: Any) -> Iterator[Stopwatch]:
             ("resets", envs, ("_reset_worlds",)),
             ("action to PD targets", envs, ("_checked", "_targets", "_within_torque_limits")),
             ("terminations and info", envs, ("step",)),
-            ("statistics", agent.statistics, ("add", "take")),
+            ("statistics", agent.statistics, ("add", "add_info", "take")),
             ("hand-over to the agent", agent.batch, ("step",)),
             ("sampling", DiagonalGaussian, ("sample",)),
             ("gradient", Tensor, ("backward",)),
-            ("gradient's norm", nn.utils, ("clip_grad_norm_",)),
+            ("gradient's norm", agent.parameters, ("clip_gradient",)),
             ("Adam", agent.optimizer, ("step",)),
         ):
             for name in names:
