@@ -25,6 +25,7 @@ from mprl.agents.environments import TorchBatch, check_environment, check_seed
 from mprl.agents.statistics import EpisodeStatistics
 from mprl.devices import available
 from mprl.errors import CheckpointError, SettingError, nearest
+from mprl.nn import schedules
 
 Metrics = dict[str, float]
 Callback = Callable[["Agent", Metrics], bool | None]
@@ -341,10 +342,13 @@ class Agent(ABC):
 
 
 def _setting(name: str, value: Any, kind: Any) -> Any:
-    """A setting's value as its declared type; numbers of NumPy and lists of JSON are welcome."""
+    """A setting's value as its declared type (a number or a schedule for `Scheduled`); NumPy's numbers and JSON's lists are welcome."""
     if get_origin(kind) in (Union, UnionType):
         if value is None and NoneType in get_args(kind):
             return None
+        if isinstance(value, str) and str in get_args(kind):
+            schedules.parse(value)  # raises
+            return value
         kind = next(k for k in get_args(kind) if k is not NoneType)
     if get_origin(kind) is tuple and isinstance(value, list | tuple):
         return tuple(_setting(name, v, get_args(kind)[0]) for v in value)
