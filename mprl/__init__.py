@@ -27,3 +27,23 @@ for _name, _module in (("DeepMimic", "deepmimic"), ("DeepMimicHeading", "heading
         entry_point=f"mprl.envs.imitation.{_module}:{_name}Env",
         vector_entry_point=f"mprl.envs.imitation.{_module}:{_name}VectorEnv",
     )
+
+# The environments of Sutton & Barto's book. Steps until truncation where nothing else is sure to end an episode of any policy.
+for _name, _module, _steps in (
+    ("Blackjack", "blackjack", 100),
+    ("Cliff", "cliff", 10_000),
+    ("DynaMaze", "dyna_maze", 10_000),
+    ("Gambler", "gambler", 10_000),
+    ("Gridworld", "gridworld", 1_000),
+    ("GridworldAB", "gridworld_ab", 1_000),
+    ("JacksCarRental", "jacks_car_rental", 1_000),
+    ("MaximizationBias", "maximization_bias", 10),
+    ("RandomWalk", "random_walk", 10_000),
+    ("ShortCorridor", "short_corridor", 1_000),
+    ("WindyGridworld", "windy_gridworld", 10_000),
+):
+    gymnasium.register(
+        id=f"mprl/{_name}-v0",
+        entry_point=f"mprl.envs.tabular.{_module}:{_name}Env",
+        max_episode_steps=_steps,
+    )
