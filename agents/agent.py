@@ -347,7 +347,10 @@ def _setting(name: str, value: Any, kind: Any) -> Any:
         if value is None and NoneType in get_args(kind):
             return None
         if isinstance(value, str) and str in get_args(kind):
-            schedules.parse(value)  # raises
+            try:
+                schedules.parse(value)
+            except SettingError as error:
+                raise SettingError(f"{name}: {error}") from None
             return value
         kind = next(k for k in get_args(kind) if k is not NoneType)
     if get_origin(kind) is tuple and isinstance(value, list | tuple):

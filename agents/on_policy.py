@@ -15,7 +15,7 @@ from mprl.agents.actor_critic import ActorCritic
 from mprl.agents.agent import Agent, Metrics
 from mprl.agents.rollout import Rollout, collect
 from mprl.errors import SettingError
-from mprl.nn import precision, schedules
+from mprl.nn import averaging, precision, schedules
 from mprl.nn.flat import FlatParameters
 from mprl.nn.mlp import ACTIVATIONS
 from mprl.nn.schedules import Scheduled
@@ -51,6 +51,8 @@ class OnPolicySettings:
     """float32; bfloat16 for the hidden layers, three times as fast on processors that have it; auto: as the processor has it."""
     normalize_observations: bool = True
     """Standardise observations by their running mean and variance."""
+    averaging: str = "none"
+    """Average of the weights that the agent is judged by: none; ema 0.995, with corrected behind it or not; swa 50000 (from this step)."""
 
     _positive: ClassVar[tuple[str, ...]] = ("max_grad_norm", "initial_std", "std_steps")
     _fractions: ClassVar[tuple[str, ...]] = ("gamma",)
@@ -79,6 +81,7 @@ class OnPolicySettings:
             raise SettingError(f"precision must be one of {', '.join(precision.PRECISIONS)}, found '{self.precision}'")
         if self.activation not in ACTIVATIONS:
             raise SettingError(f"activation must be one of {', '.join(ACTIVATIONS)}, found '{self.activation}'")
+        averaging.parse(self.averaging)
 
 
 class OnPolicyAgent(Agent):
@@ -90,6 +93,7 @@ class OnPolicyAgent(Agent):
         self.model = ActorCritic(self.observation_size, self.action_space, self.settings).to(self.device)
         self.model.reduced = precision.uses_bfloat16(self.settings.precision, self.device)
         self.parameters = FlatParameters(self.model.parameters())
+        self.averaging = averaging.averaged(self.model, self.settings.averaging)
         self.optimizer = self._make_optimizer(self.parameters.vector, schedules.value(self.settings.learning_rate, 0))
 
     def _make_optimizer(self, vector: nn.Parameter, learning_rate: float) -> torch.optim.Optimizer:
@@ -142,15 +146,18 @@ class OnPolicyAgent(Agent):
         loss.backward()
         norm = self.parameters.clip_gradient(self.settings.max_grad_norm)
         self.optimizer.step()
+        if self.averaging is not None:
+            self.averaging.update(self.num_timesteps)
         return norm
 
     @torch.no_grad()
     def _choose(self, observation: Tensor, deterministic: bool) -> Tensor:
-        policy = self.model.policy(self.model.features(observation))
+        model = self.model if self.averaging is None else self.averaging.average
+        policy = model.policy(model.features(observation))
         return self._to_environment(policy.mode() if deterministic else policy.sample(self.generator))
 
     def _networks(self) -> dict[str, nn.Module]:
-        return {"model": self.model}
+        return {"model": self.model} if self.averaging is None else {"model": self.model, "averaging": self.averaging}
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
         return {"model": self.optimizer}

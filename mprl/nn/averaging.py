@@ -20,12 +20,12 @@ NONE = "none"
 
 
 class Averaging(nn.Module):
-    """The average of a network's parameters. Its buffers (statistics of a normaliser) are taken over as they are.
+    """The average of a network's parameters. Those that are not learned, and buffers such as a normaliser's statistics, it shares.
 
-    It is a network with an own state, for checkpoints: the average and the number of updates.
+    It is a network itself, whose state for checkpoints is the average and the number of updates.
 
     Args:
-        network: whose parameters are averaged; `average` is a copy of it.
+        network: whose parameters are averaged, already on its device; `average` is a copy of it.
         setting: of the kinds above, but not "none".
 
     Raises:
@@ -37,23 +37,23 @@ class Averaging(nn.Module):
     def __init__(self, network: nn.Module, setting: str) -> None:
         super().__init__()
         self.kind, self.number, self.corrected = parse(setting)
-        self.average = copy.deepcopy(network).requires_grad_(False)
+        learned = {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
+        fixed = [*network.buffers(), *(parameter for parameter in network.parameters() if not parameter.requires_grad)]
+        # what is in its memo deepcopy takes for copied already
+        self.average = copy.deepcopy(network, {id(tensor): tensor for tensor in fixed}).requires_grad_(False)
         # on the CPU wherever the network is: nobody waits for a device to read it
         self.register_buffer("updates", torch.zeros((), dtype=torch.float64))
-        self._parameters_of = [list(module.parameters()) for module in (self.average, network)]
-        self._buffers_of = [list(module.buffers()) for module in (self.average, network)]
+        self._pair = [self.average.get_parameter(name) for name in learned], list(learned.values())
 
     @torch.no_grad()
     def update(self, steps: float) -> None:
         """Take the network's weights into the average, after so many environment steps; call it after each step of the optimiser."""
-        average, current = self._parameters_of
+        average, current = self._pair
         share = self._share(steps)
         if share == 1.0:
             torch._foreach_copy_(average, current)
         else:
             torch._foreach_lerp_(average, current, share)
-        for mine, theirs in zip(*self._buffers_of, strict=True):
-            mine.copy_(theirs)
 
     def _share(self, steps: float) -> float:
         """Of the new weights in the average."""

@@ -233,7 +233,7 @@ def test_a_preset_s_settings_are_used_and_the_user_s_go_before_them():
         ({"n_step": 1}, "did you mean 'n_steps'"),
         ({"learning_rate": 0.0}, "learning_rate must be positive"),
         ({"learning_rate": float("nan")}, "learning_rate"),
-        ({"learning_rate": "fast"}, "learning_rate must be a finite number, found 'fast'"),
+        ({"learning_rate": "fast"}, "learning_rate: expected a number or a schedule .* found 'fast'"),
         ({"n_steps": 0}, "n_steps"),
         ({"n_steps": 1.5}, "n_steps must be a whole number, found 1.5"),
         ({"n_epochs": True}, "n_epochs"),

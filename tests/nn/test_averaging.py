@@ -67,12 +67,21 @@ def test_it_equals_torch_s_own_averages():
         torch.testing.assert_close(ours.average.weight, reference.module.weight)
 
 
-def test_statistics_of_a_normaliser_are_not_averaged():
+def test_statistics_of_a_normaliser_are_not_averaged_but_current():
     source = network(0.0)
     averaging = Averaging(source, "ema 0.99")
-    source[1].update(torch.tensor([[1.0, 2.0, 3.0], [3.0, 4.0, 5.0]]))
     averaging.update(0)
+    source[1].update(torch.tensor([[1.0, 2.0, 3.0], [3.0, 4.0, 5.0]]))
     assert averaging.average[1].mean.tolist() == [2, 3, 4] and averaging.average[1].count == 2
+
+
+def test_what_is_not_learned_is_not_averaged():
+    source = network(1.0)
+    source[0].bias.requires_grad_(False)
+    averaging = Averaging(source, "ema 0.5")
+    set_to(source, 5.0)
+    averaging.update(0)
+    assert (averaging.average[0].bias == 5).all() and (averaging.average[0].weight == 3).all()
 
 
 @pytest.mark.parametrize("setting", ["ema 0.9 corrected", "swa 2"])

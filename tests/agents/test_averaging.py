@@ -1,0 +1,54 @@
+"""An agent with averaged weights learns as one without, is judged by the average, and goes on exactly."""
+
+from __future__ import annotations
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+from mprl.agents import PPO
+from mprl.errors import SettingError
+
+SMALL = dict(n_steps=16, batch_size=32, n_epochs=2, hidden=(8,), seed=3, learning_rate=1e-2, target_kl=None)
+
+
+def cartpole() -> gym.vector.VectorEnv:
+    return gym.make_vec("CartPole-v1", num_envs=4)
+
+
+def test_it_learns_the_same_and_is_judged_by_the_average():
+    plain, averaging = PPO(cartpole(), **SMALL).learn(640), PPO(cartpole(), averaging="ema 0.9", **SMALL).learn(640)
+    for one, other in zip(plain.model.parameters(), averaging.model.parameters(), strict=True):
+        assert torch.equal(one, other)
+    observation = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
+    mine = averaging.averaging.average
+    expected = mine.policy(mine.features(observation)).mode()
+    assert torch.equal(averaging.act(observation, deterministic=True), expected)
+    assert not torch.equal(mine.actor[0].weight, averaging.model.actor[0].weight)
+
+
+def test_a_mean_from_a_step_on_is_the_mean_of_the_weights_after_each_step_of_the_optimiser():
+    agent = PPO(cartpole(), averaging="swa 128", **SMALL)
+    seen, descend = [], agent._descend
+    agent._descend = lambda loss: (descend(loss), seen.append((agent.num_timesteps, agent.model.actor[0].weight.detach().clone())))[0]
+    agent.learn(320)
+    expected = torch.stack([weight for steps, weight in seen if steps >= 128]).mean(dim=0)
+    torch.testing.assert_close(agent.averaging.average.actor[0].weight.detach(), expected)
+
+
+@pytest.mark.parametrize("setting", ["ema 0.9 corrected", "swa 100"])
+def test_it_goes_on_to_the_same_bits(setting, tmp_path):
+    one = PPO(cartpole(), averaging=setting, **SMALL).learn(256)
+    one.save(tmp_path, training=True)
+    other = PPO.load(tmp_path, cartpole())
+    observation = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
+    one.learn(256), other.learn(256)
+    for a, b in zip(one.averaging.state_dict().values(), other.averaging.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+    np.testing.assert_array_equal(one.predict(observation, deterministic=True)[0], other.predict(observation, deterministic=True)[0])
+
+
+def test_another_kind_of_average_is_refused():
+    with pytest.raises(SettingError, match="averaging must be 'none'"):
+        PPO(cartpole(), averaging="mean")
