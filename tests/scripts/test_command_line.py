@@ -13,6 +13,7 @@ from gymnasium.error import DependencyNotInstalled
 import mprl as package
 from mprl.errors import MprlError
 from mprl.scripts import main as main_module
+from mprl.scripts import train
 from mprl.scripts.main import COMMANDS, main
 
 
@@ -25,6 +26,13 @@ def test_without_arguments_help_is_printed(mprl):
 
 def test_version(mprl):
     assert mprl("--version").out == f"mprl {package.__version__}\n"
+
+
+def test_a_setting_may_be_a_number_or_a_schedule_by_name():
+    settings = train.read(
+        ["CartPole-v1", "--agent.learning-rate", "linear 1e-3 0 1e5", "--agent.target-kl", "None", "--agent.clip-range", "3e-1"]
+    ).agent_settings
+    assert (settings.learning_rate, settings.clip_range) == ("linear 1e-3 0 1e5", 0.3)
 
 
 @pytest.mark.parametrize("words", [[name] for name in COMMANDS] + [["motion", "info"], ["motion", "convert"], ["motion", "render"]])
@@ -84,6 +92,14 @@ def test_each_command_is_also_a_file(tmp_path, command, root):
         ),
         (["train", "CartPole-v1", "--agent.gamma", "2"], "gamma must be in [0, 1], found 2"),
         (["train", "CartPole-v1", "--agent.n-steps", "some"], "--agent.n-steps: expected a whole number, found 'some'"),
+        (
+            ["train", "CartPole-v1", "--agent.learning-rate", "linear 1e-3 0"],
+            "expected a number or a schedule such as 'linear 1e-3 0 100000'",
+        ),
+        (
+            ["train", "CartPole-v1", "--agent.averaging", "ema"],
+            "averaging must be 'none', 'ema 0.995', 'ema 0.995 corrected' or 'swa 50000'",
+        ),
         (["train", "CartPole-v1", "--stesp", "3"], "no option named '--stesp'; did you mean '--steps'?"),
         (["train", "CartPole-v1", "--steps"], "Missing value for argument '--steps'"),
         (["train", "CartPole-v1", "--steps", "many"], "--steps: expected a number, found 'many'"),
