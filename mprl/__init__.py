@@ -45,5 +45,6 @@ for _name, _module, _steps in (
     gymnasium.register(
         id=f"mprl/{_name}-v0",
         entry_point=f"mprl.envs.tabular.{_module}:{_name}Env",
+        vector_entry_point=f"mprl.envs.tabular.{_module}:{_name}VectorEnv",
         max_episode_steps=_steps,
     )

@@ -78,7 +78,7 @@ def makes_pictures(spec: EnvSpec) -> bool:
 
 
 def make(env_id: str, num_envs: int, device: str | None = None, **settings: Any) -> gym.vector.VectorEnv[Any, Any, Any]:
-    """A batch of an environment: its own batched form where it has one, otherwise copies stepped in turn.
+    """A batch of an environment: its own batched form where it has one, its table of transitions, or copies stepped in turn.
 
     Args:
         env_id: as `find` takes it.
@@ -98,7 +98,7 @@ def make(env_id: str, num_envs: int, device: str | None = None, **settings: Any)
     if "device" in accepted and device is not None:
         settings["device"] = device
     try:
-        return gym.make_vec(spec, num_envs=num_envs, **settings)
+        return _from_table(spec, num_envs, settings) or gym.make_vec(spec, num_envs=num_envs, **settings)
     except gym.error.Error as error:  # a package that is missing, say
         raise SettingError(f"{spec.id}: {str(error).splitlines()[0]}") from None
     except TypeError:
@@ -106,6 +106,23 @@ def make(env_id: str, num_envs: int, device: str | None = None, **settings: Any)
         if not strange or any(parameter.kind == parameter.VAR_KEYWORD for parameter in accepted.values()):
             raise
         raise unknown_name("argument", strange[0], accepted, f"of {spec.id}") from None
+
+
+def _from_table(spec: EnvSpec, num_envs: int, settings: dict[str, Any]) -> gym.vector.VectorEnv[Any, Any, Any] | None:
+    """One of Gymnasium's environments that is known by its transitions, stepped from those; None of another one.
+
+    Others of such environments may do more than their `P` says: `TabularVectorEnv.from_env` is for who knows theirs.
+    """
+    if spec.vector_entry_point is not None or not str(spec.entry_point).startswith("gymnasium.envs.toy_text."):
+        return None
+    single = gym.make(spec, **settings)
+    if not hasattr(single.unwrapped, "P") or getattr(single.unwrapped, "fickle_passenger", False):
+        single.close()
+        return None
+    from mprl.envs.tabular import TabularVectorEnv
+
+    made: gym.vector.VectorEnv[Any, Any, Any] = TabularVectorEnv.from_env(single, num_envs)
+    return made
 
 
 def options(spec: EnvSpec) -> type:

@@ -17,6 +17,7 @@ _PLACES = {
     "RandomWalkEnv": "random_walk",
     "ShortCorridorEnv": "short_corridor",
     "TabularEnv": "tabular",
+    "TabularVectorEnv": "vector",
     "WindyGridworldEnv": "windy_gridworld",
 }
 

@@ -9,6 +9,7 @@ from itertools import product
 import numpy as np
 
 from mprl.envs.tabular.tabular import Outcome, TabularEnv
+from mprl.envs.tabular.vector import batched
 
 STICK, HIT = 0, 1
 CARDS = {card: (4 if card == 10 else 1) / 13 for card in range(1, 11)}
@@ -74,6 +75,9 @@ class BlackjackEnv(TabularEnv):
         (total, usable), dealer, natural = _read(self.s or 0)
         ace = ", a natural" if natural else ", usable ace" if usable else ""
         return f"player: {total}{ace}\ndealer shows: {'ace' if dealer == 1 else dealer}\n"
+
+
+BlackjackVectorEnv = batched(BlackjackEnv)
 
 
 def _state(hand: Hand, dealer: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mprl.envs.tabular.grid import GridEnv
 from mprl.envs.tabular.tabular import Outcome
+from mprl.envs.tabular.vector import batched
 
 START = 36
 
@@ -34,3 +35,6 @@ class CliffEnv(GridEnv):
         if self.letter(new) == "C":
             return [(1.0, START, -100.0, False)]
         return [(1.0, new, -1.0, bool(self.terminal[new]))]
+
+
+CliffVectorEnv = batched(CliffEnv)

@@ -6,6 +6,7 @@ from typing import Literal
 
 from mprl.envs.tabular.grid import GridEnv
 from mprl.envs.tabular.tabular import Outcome
+from mprl.envs.tabular.vector import batched
 from mprl.errors import unknown_name
 
 DYNA = (
@@ -69,3 +70,6 @@ class DynaMazeEnv(GridEnv):
         new = self.moved(state, action)
         goal = self.letter(new) == "G"
         return [(1.0, new, float(goal), goal)]
+
+
+DynaMazeVectorEnv = batched(DynaMazeEnv)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mprl.envs.tabular.tabular import Outcome, TabularEnv
+from mprl.envs.tabular.vector import batched
 from mprl.errors import SettingError
 
 
@@ -52,3 +53,6 @@ class GamblerEnv(TabularEnv):
 
     def describe(self) -> str:
         return f"capital: {self.s} of {self.goal} dollars"
+
+
+GamblerVectorEnv = batched(GamblerEnv)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mprl.envs.tabular.grid import GridEnv
 from mprl.envs.tabular.tabular import Outcome
+from mprl.envs.tabular.vector import batched
 
 
 class GridworldEnv(GridEnv):
@@ -30,3 +31,6 @@ class GridworldEnv(GridEnv):
     def outcomes(self, state: int, action: int) -> list[Outcome]:
         new = self.moved(state, action)
         return [(1.0, new, -1.0, bool(self.terminal[new]))]
+
+
+GridworldVectorEnv = batched(GridworldEnv)

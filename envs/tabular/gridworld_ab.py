@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mprl.envs.tabular.grid import GridEnv
 from mprl.envs.tabular.tabular import Outcome
+from mprl.envs.tabular.vector import batched
 
 SPECIAL = {1: (21, 10.0), 3: (13, 5.0)}
 """A and B: where every action leads from there, and its reward."""
@@ -35,3 +36,6 @@ class GridworldABEnv(GridEnv):
             return [(1.0, *SPECIAL[state], False)]
         new = self.moved(state, action)
         return [(1.0, new, -1.0 if new == state else 0.0, False)]
+
+
+GridworldABVectorEnv = batched(GridworldABEnv)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mprl.envs.tabular.tabular import Outcome, TabularEnv
+from mprl.envs.tabular.vector import batched
 
 REQUESTS, RETURNS = (3.0, 4.0), (3.0, 2.0)  # expected a day, at the first and the second place
 RENT, MOVE_COST, PARKING_COST = 10.0, 2.0, 4.0  # dollars
@@ -71,6 +72,9 @@ class JacksCarRentalEnv(TabularEnv):
     def describe(self) -> str:
         first, second = divmod(self.s or 0, MAX_CARS + 1)
         return f"first place: {first} cars\nsecond place: {second} cars\n"
+
+
+JacksCarRentalVectorEnv = batched(JacksCarRentalEnv)
 
 
 @functools.cache

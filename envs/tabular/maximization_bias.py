@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mprl.envs.tabular.tabular import Outcome, TabularEnv
+from mprl.envs.tabular.vector import batched
 from mprl.errors import SettingError
 
 A, B, END = 0, 1, 2
@@ -52,3 +53,6 @@ class MaximizationBiasEnv(TabularEnv):
 
     def describe(self) -> str:
         return f"in {('A', 'B', 'the terminal state')[self.s or 0]}\n"
+
+
+MaximizationBiasVectorEnv = batched(MaximizationBiasEnv)

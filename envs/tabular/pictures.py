@@ -42,7 +42,8 @@ def page(text: str, width: int = 480) -> NDArray[np.uint8]:
     """Text on an empty page, (height, width, 3)."""
     lines = text.rstrip("\n").split("\n")
     size = width / 16
-    image = Image.new("RGB", (width, 2 * round(size * (0.75 * len(lines) + 0.6))), FLOOR)
+    # the frames of a video are of one size: there is place for two lines anyway
+    image = Image.new("RGB", (width, 2 * round(size * (0.75 * max(2, len(lines)) + 0.6))), FLOOR)
     draw = ImageDraw.Draw(image)
     for number, line in enumerate(lines):
         draw.text((size, size * (1.5 * number + 0.75)), line, INK, _font(size))

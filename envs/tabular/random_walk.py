@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mprl.envs.tabular.grid import GridEnv
 from mprl.envs.tabular.tabular import Outcome
+from mprl.envs.tabular.vector import batched
 from mprl.errors import SettingError
 
 
@@ -41,3 +42,6 @@ class RandomWalkEnv(GridEnv):
 
     def outcomes(self, state: int, action: int) -> list[Outcome]:
         return [(0.5, new, self.end_reward.get(new, 0.0), bool(self.terminal[new])) for new in (state - 1, state + 1)]
+
+
+RandomWalkVectorEnv = batched(RandomWalkEnv)

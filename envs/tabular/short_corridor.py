@@ -7,6 +7,7 @@ import numpy as np
 
 from mprl.envs.tabular.grid import LEFT, RIGHT, GridEnv
 from mprl.envs.tabular.tabular import Outcome
+from mprl.envs.tabular.vector import batched
 
 REVERSED = 1
 
@@ -42,3 +43,6 @@ class ShortCorridorEnv(GridEnv):
     def outcomes(self, state: int, action: int) -> list[Outcome]:
         new = self.moved(state, 1 - action if state == REVERSED else action)
         return [(1.0, new, -1.0, bool(self.terminal[new]))]
+
+
+ShortCorridorVectorEnv = batched(ShortCorridorEnv)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mprl.envs.tabular.grid import FOUR_MOVES, KINGS_MOVES, GridEnv
 from mprl.envs.tabular.tabular import Outcome
+from mprl.envs.tabular.vector import batched
 
 WIND = (0, 0, 0, 1, 1, 1, 2, 2, 1, 0)
 """Cells that each column blows upwards."""
@@ -46,3 +47,6 @@ class WindyGridworldEnv(GridEnv):
         winds = (wind - 1, wind, wind + 1) if wind and self.stochastic_wind else (wind,)
         cells = [self.cell(row + down - up, column + right) for up in winds]
         return [(1.0 / len(cells), cell, -1.0, bool(self.terminal[cell])) for cell in cells]
+
+
+WindyGridworldVectorEnv = batched(WindyGridworldEnv)
