@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,10 @@ class ActorCritic(nn.Module):
         if isinstance(action_space, gym.spaces.Box):
             self.log_std = nn.Parameter(torch.full((actions,), math.log(settings.initial_std)), requires_grad=settings.learn_std)
 
+    def greedy(self, to_environment: nn.Module) -> nn.Module:
+        """The likeliest action for each observation, (B, n) -> (B, ...), in the environment's units; with the weights of now."""
+        return copy.deepcopy(_Greedy(self, to_environment)).requires_grad_(False).eval()
+
     def features(self, observation: Tensor) -> Tensor:
         """What the networks see, (..., n)."""
         return self.observations(observation) if self.normalize else observation
@@ -51,3 +56,16 @@ class ActorCritic(nn.Module):
     def standard_value(self, features: Tensor) -> Tensor:
         """The value in units of its own standard deviation, (...)."""
         return precision.forward(self.critic, features, self.reduced).squeeze(-1)
+
+
+class _Greedy(nn.Module):
+    """The policy without the value, all in float32."""
+
+    def __init__(self, model: ActorCritic, to_environment: nn.Module) -> None:
+        super().__init__()
+        self.action_space, self.actor, self.log_std, self.to_environment = model.action_space, model.actor, model.log_std, to_environment
+        self.observations = model.observations if model.normalize else nn.Identity()
+
+    def forward(self, observation: Tensor) -> Tensor:
+        output = self.actor(self.observations(observation))
+        return self.to_environment(spaces.distribution(self.action_space, output, self.log_std).mode())

@@ -130,6 +130,10 @@ class Agent(ABC):
         """Actions in the environment's units for flat observations (W, n) on the agent's device."""
         return self._choose(observation, deterministic)
 
+    def policy_module(self) -> nn.Module:
+        """The deterministic policy alone: flat observations (B, n) float32 to actions (B, ...) in the environment's units. A copy."""
+        raise SettingError(f"the policy of {self.name} cannot be exported")
+
     # --- the interface ------------------------------------------------------------------------------------------------------
 
     @classmethod

@@ -150,11 +150,18 @@ class OnPolicyAgent(Agent):
             self.averaging.update(self.num_timesteps)
         return norm
 
+    @property
+    def _judged(self) -> ActorCritic:
+        """The networks that the agent is judged by."""
+        return self.model if self.averaging is None else self.averaging.average
+
     @torch.no_grad()
     def _choose(self, observation: Tensor, deterministic: bool) -> Tensor:
-        model = self.model if self.averaging is None else self.averaging.average
-        policy = model.policy(model.features(observation))
+        policy = self._judged.policy(self._judged.features(observation))
         return self._to_environment(policy.mode() if deterministic else policy.sample(self.generator))
+
+    def policy_module(self) -> nn.Module:
+        return self._judged.greedy(self._to_environment)
 
     def _networks(self) -> dict[str, nn.Module]:
         return {"model": self.model} if self.averaging is None else {"model": self.model, "averaging": self.averaging}

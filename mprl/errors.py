@@ -45,6 +45,10 @@ class DeviceError(MprlError, RuntimeError):
     """The asked-for device is not there."""
 
 
+class MissingPackageError(MprlError, ImportError):
+    """A package that only this needs is not installed: says how to get it."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """'; did you mean 'walk'?' for the known name closest to `name`, or ''."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)

@@ -32,6 +32,7 @@ COMMANDS = {
     "demo": "train a character to walk for 8 minutes, measure it, and film it",
     "train": "train an agent in any registered Gymnasium environment",
     "evaluate": "measure a trained agent, and film it",
+    "export": "write a trained policy as ONNX or for torch.export",
     "list": "names of environments, agents and motions",
     "motion": "look into motion files, convert them, play them",
     "benchmark": "our figures beside those of others and of the limit",

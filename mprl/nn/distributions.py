@@ -140,7 +140,8 @@ class MultiCategorical:
         if len(set(nvec)) == 1:
             padded = logits.unflatten(-1, (len(nvec), nvec[0]))
         else:
-            columns, outside = _padding(nvec, logits.device)
+            # what an export traces must not be remembered: those are no tensors with numbers
+            columns, outside = (_padding.__wrapped__ if torch.compiler.is_compiling() else _padding)(nvec, logits.device)
             padded = logits[..., columns].masked_fill(outside, -1e9)  # a probability of 0 whose logarithm is finite
         self.choices = Categorical(padded)
 

@@ -207,3 +207,14 @@ def test_squashing_changes_no_kl_and_goes_with_the_mode():
     other = SquashedGaussian(ours.normal.mean + 0.5, ours.normal.log_std - 0.1)
     torch.testing.assert_close(ours.kl(other), ours.normal.kl(other.normal))
     torch.testing.assert_close(ours.mode(), theirs.base_dist.mean.tanh())
+
+
+def test_what_an_export_traces_leaves_no_trace():
+    """The table of columns is remembered between calls, but not one of the tensors without numbers that tracing is done with."""
+
+    class Mode(torch.nn.Module):
+        def forward(self, logits):
+            return MultiCategorical(logits, (2, 5, 1)).mode()
+
+    torch.export.export(Mode(), (torch.zeros(3, 8),))
+    assert MultiCategorical(torch.arange(8.0), (2, 5, 1)).mode().tolist() == [1, 4, 0]
