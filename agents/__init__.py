@@ -13,10 +13,11 @@ import torch
 from mprl.agents.agent import Agent
 from mprl.agents.checkpoints import read_config
 from mprl.agents.evaluation import evaluate
+from mprl.agents.a2c import A2C
 from mprl.agents.ppo import PPO
 from mprl.errors import unknown_name
 
-AGENTS: dict[str, type[Agent]] = {agent.name: agent for agent in (PPO,)}
+AGENTS: dict[str, type[Agent]] = {agent.name: agent for agent in (A2C, PPO)}
 
 
 def load_agent(folder: str | Path, env: Any = None, device: torch.device | str = "cpu", training: bool = True) -> Agent:
@@ -27,4 +28,4 @@ def load_agent(folder: str | Path, env: Any = None, device: torch.device | str =
     return AGENTS[name].load(folder, env, device, training)
 
 
-__all__ = ["AGENTS", "PPO", "Agent", "evaluate", "load_agent"]
+__all__ = ["A2C", "AGENTS", "PPO", "Agent", "evaluate", "load_agent"]
