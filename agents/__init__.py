@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
+from mprl.agents.a2c import A2C
 from mprl.agents.agent import Agent
 from mprl.agents.checkpoints import read_config
 from mprl.agents.evaluation import evaluate
-from mprl.agents.a2c import A2C
 from mprl.agents.ppo import PPO
 from mprl.errors import unknown_name
 
