@@ -10,14 +10,14 @@ from typing import Any
 
 import torch
 
-from mprl.agents.a2c import A2C
 from mprl.agents.agent import Agent
 from mprl.agents.checkpoints import read_config
 from mprl.agents.evaluation import evaluate
 from mprl.agents.ppo import PPO
+from mprl.agents.tabular.temporal_difference import TD0, DoubleQLearning, ExpectedSarsa, QLearning, Sarsa
 from mprl.errors import unknown_name
 
-AGENTS: dict[str, type[Agent]] = {agent.name: agent for agent in (A2C, PPO)}
+AGENTS: dict[str, type[Agent]] = {agent.name: agent for agent in (PPO, TD0, Sarsa, ExpectedSarsa, QLearning, DoubleQLearning)}
 
 
 def load_agent(folder: str | Path, env: Any = None, device: torch.device | str = "cpu", training: bool = True) -> Agent:
@@ -28,4 +28,15 @@ def load_agent(folder: str | Path, env: Any = None, device: torch.device | str =
     return AGENTS[name].load(folder, env, device, training)
 
 
-__all__ = ["A2C", "AGENTS", "PPO", "Agent", "evaluate", "load_agent"]
+__all__ = [
+    "AGENTS",
+    "PPO",
+    "TD0",
+    "Agent",
+    "DoubleQLearning",
+    "ExpectedSarsa",
+    "QLearning",
+    "Sarsa",
+    "evaluate",
+    "load_agent",
+]
