@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import json
-import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from mprl.agents.agent import Agent, Callback, Metrics
 from mprl.agents.checkpoints import write_atomically
-from mprl.agents.evaluation import evaluate
+from mprl.agents.evaluation import evaluate, quiet, score
 from mprl.agents.runs import BEST, save_checkpoint
 from mprl.errors import CheckpointError
 
-_SCORES = ("normalized_return", "return_mean")
 _IDENTITY = ("num_timesteps", "seed", "episodes")
 
 
@@ -145,7 +142,7 @@ class Evaluation:
     def __call__(self, agent: Agent, metrics: Metrics) -> None:
         if not agent.crossed(self.every):
             return
-        with _quiet():
+        with quiet():
             env = self.make_env()
             try:
                 results = evaluate(agent, env, self.episodes, self.seed)
@@ -153,11 +150,11 @@ class Evaluation:
                 env.close()
         numbers = {key: float(value) for key, value in results.items() if isinstance(value, int | float) and key not in _IDENTITY}
         metrics |= {f"evaluation_{key}": value for key, value in numbers.items()}
-        score = next(numbers[key] for key in _SCORES if key in numbers)
-        if score > self._best():
+        found = score(numbers)
+        if found > self._best():
             agent.save(self.folder)
             finite = {key: value if math.isfinite(value) else None for key, value in numbers.items()}
-            content = {"score": score, "num_timesteps": agent.num_timesteps, "episodes": self.episodes, "seed": self.seed, **finite}
+            content = {"score": found, "num_timesteps": agent.num_timesteps, "episodes": self.episodes, "seed": self.seed, **finite}
             write_atomically(self.folder / "score.json", json.dumps(content, indent=2).encode())
 
     def _best(self) -> float:
@@ -165,18 +162,6 @@ class Evaluation:
             return float(json.loads((self.folder / "score.json").read_text())["score"])
         except (OSError, ValueError, KeyError, TypeError):  # none yet, or none that counts
             return -math.inf
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """What an environment logs when it is made was logged at the run's beginning."""
-    log = logging.getLogger("mprl")
-    before = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        log.setLevel(before)
 
 
 def all_of(*callbacks: Callable[[Agent, Metrics], Any]) -> Callback:

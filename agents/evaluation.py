@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +44,23 @@ def evaluate(agent: Agent, env: Any, episodes: int = 32, seed: int = 0, video: s
     if own is not None:
         return {**identity, **own(lambda observation: agent.act(observation, deterministic=True), episodes, seed, video)}
     return {**identity, **_play(agent, env, episodes, seed, video)}
+
+
+def score(results: Mapping[str, Any]) -> float:
+    """The one number that agents are compared by: the normalised return where the environment gives one, else the mean return."""
+    return float(next(results[key] for key in ("normalized_return", "return_mean") if key in results))
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Within, what an environment logs when it is made is not printed: it was when learning began."""
+    log = logging.getLogger("mprl")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def _play(agent: Agent, env: Any, episodes: int, seed: int, video: str | Path | None) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from mprl.errors import MprlError, unknown_name
 COMMANDS = {
     "demo": "train a character to walk for 8 minutes, measure it, and film it",
     "train": "train an agent in any registered Gymnasium environment",
+    "tune": "search for good settings of an agent",
     "evaluate": "measure a trained agent, and film it",
     "export": "write a trained policy as ONNX or for torch.export",
     "list": "names of environments, agents and motions",

@@ -116,15 +116,19 @@ def read(argv: Sequence[str]) -> Any:
     return options
 
 
-def options_for(spec: EnvSpec, agent: type[Agent]) -> type:
-    """`Options`, with the keyword arguments of an environment as `env` and the settings of an agent as `agent_settings`."""
+def options_for(spec: EnvSpec, agent: type[Agent], base: type = Options) -> type:
+    """`Options`, with the keyword arguments of an environment as `env` and the settings of an agent as `agent_settings`.
+
+    Args:
+        base: a dataclass of another command in place of `Options`.
+    """
     preset = {key: tuple(value) if isinstance(value, list) else value for key, value in agent.presets(spec.id).items()}
     settings = dataclasses.field(default_factory=lambda: agent.Settings(**preset))
     fields = [
         ("env", environments.options(spec), dataclasses.field()),
         ("agent_settings", Annotated[agent.Settings, tyro.conf.arg(name="agent")], settings),
     ]
-    return dataclasses.make_dataclass("TrainOptions", fields, bases=(Options,), frozen=True, kw_only=True)
+    return dataclasses.make_dataclass("TrainOptions", fields, bases=(base,), frozen=True, kw_only=True)
 
 
 def named(words: Sequence[str]) -> tuple[int | None, str]:
@@ -194,13 +198,21 @@ def make_agent(options: Any) -> Agent:
     """The agent, in a batch of the environment."""
     from mprl.agents import AGENTS
 
-    spec, kind = environments.find(options.env_id), AGENTS[options.agent]
-    num_envs = options.num_envs or kind.training_preset(spec.id).get("num_envs") or (64 if spec.vector_entry_point else 16)
-    env = environments.make(options.env_id, num_envs, options.device, **environments.changed(options.env))
+    kind = AGENTS[options.agent]
+    env = environments.make(options.env_id, worlds(options), options.device, **environments.changed(options.env))
     settings = {field.name: getattr(options.agent_settings, field.name) for field in dataclasses.fields(options.agent_settings)}
     agent = kind(env, seed=options.seed, device=options.device, **settings)
     agent.env_id = options.env_id  # with its module, so that `mprl evaluate` finds it too
     return agent
+
+
+def worlds(options: Any) -> int:
+    """How many are stepped together: as asked for, the preset's, or as many as suit the environment."""
+    from mprl.agents import AGENTS
+
+    spec = environments.find(options.env_id)
+    preset = AGENTS[options.agent].training_preset(spec.id).get("num_envs")
+    return int(options.num_envs or preset or (64 if spec.vector_entry_point else 16))
 
 
 def plan(options: Any) -> Plan:
