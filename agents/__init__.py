@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from mprl.agents.a2c import A2C
 from mprl.agents.agent import Agent
 from mprl.agents.checkpoints import read_config
 from mprl.agents.evaluation import evaluate
@@ -17,7 +18,13 @@ from mprl.agents.ppo import PPO
 from mprl.agents.tabular.temporal_difference import TD0, DoubleQLearning, ExpectedSarsa, QLearning, Sarsa
 from mprl.errors import unknown_name
 
-AGENTS: dict[str, type[Agent]] = {agent.name: agent for agent in (PPO, TD0, Sarsa, ExpectedSarsa, QLearning, DoubleQLearning)}
+AGENTS: dict[str, type[Agent]] = {
+    agent.name: agent
+    for agent in (
+        *(A2C, PPO),
+        *(TD0, Sarsa, ExpectedSarsa, QLearning, DoubleQLearning),
+    )
+}
 
 
 def load_agent(folder: str | Path, env: Any = None, device: torch.device | str = "cpu", training: bool = True) -> Agent:
@@ -29,6 +36,7 @@ def load_agent(folder: str | Path, env: Any = None, device: torch.device | str =
 
 
 __all__ = [
+    "A2C",
     "AGENTS",
     "PPO",
     "TD0",

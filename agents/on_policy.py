@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 import time
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -107,24 +108,41 @@ class OnPolicyAgent(Agent):
     def _improve(self, rollout: Rollout) -> Metrics:
         """Learn from it."""
 
+    def _updates(self) -> int:
+        """Times of acting and learning in an iteration."""
+        return 1
+
     def _iteration(self) -> Metrics:
         began = time.perf_counter()
         if self.settings.normalize_observations and not self.model.observations.count:
-            # Unseen statistics would make the first update a wild one: watch for one iteration, which counts for nothing.
-            self.model.observations.update(self._act().observations.flatten(0, 1))
+            # Unseen statistics would make the first update a wild one: watch for one rollout, which counts for nothing.
+            watched = self._act()
+            self.model.observations.update(watched.observations.flatten(0, 1))
+            self._count([watched])
             self.statistics.take()
         self._set_std()
-        rollout = self._act()
-        acted = time.perf_counter()
+        rollouts, logs, acting = [], [], 0.0
+        for _ in range(self._updates()):
+            start = time.perf_counter()
+            rollouts.append(self._act())
+            acting += time.perf_counter() - start
+            logs.append(self._improve(rollouts[-1]))
+            if self.settings.normalize_observations:
+                self.model.observations.update(rollouts[-1].observations.flatten(0, 1))
+        self._count(rollouts)
         log = self.statistics.take()
-        log |= self._improve(rollout)
-        if self.settings.normalize_observations:
-            self.model.observations.update(rollout.observations.flatten(0, 1))
+        learned = [each for each in logs if each]
+        log |= {key: statistics.fmean(each[key] for each in learned) for key in (learned[0] if learned else ())}
         log["learning_rate"] = self.optimizer.param_groups[0]["lr"]
         if self.model.log_std is not None:
             log["action_std"] = float(self.model.log_std.detach().exp().mean())
-        log["time_acting"], log["time_learning"] = acted - began, time.perf_counter() - acted
+        log["time_acting"], log["time_learning"] = acting, time.perf_counter() - began - acting
         return log
+
+    def _count(self, rollouts: list[Rollout]) -> None:
+        """Tell the statistics of one rollout after the other."""
+        columns = ("reward", "terminated", "truncated", "valid")
+        self.statistics.add(*(torch.cat([getattr(rollout, column) for rollout in rollouts]) for column in columns))
 
     def _collect(self, steps: int) -> Rollout:
         return collect(self, lambda taken, ended: taken < steps)

@@ -76,5 +76,4 @@ def collect(agent: OnPolicyAgent, go_on: Callable[[int, Tensor], bool]) -> Rollo
     next_value = value[1:].clone()
     for t, which, last in unseen:
         next_value[t, which] = torch.where(stacked["truncated"][t, which], last, next_value[t, which])
-    agent.statistics.add(stacked["reward"], stacked["terminated"], stacked["truncated"], stacked["valid"])
     return Rollout(features=features[:-1], value=value[:-1], next_value=next_value, observations=seen[:-1], **stacked)

@@ -41,3 +41,23 @@ class FlatParameters:
         norm = self.gradient.norm()
         self.gradient.mul_((max_norm / (norm + 1e-6)).clamp_(max=1.0))
         return norm
+
+
+class FlatRMSprop(torch.optim.RMSprop):
+    """RMSprop (Tieleman & Hinton 2012) of one vector. `descend` is `step` without what torch does around it."""
+
+    def __init__(self, vector: nn.Parameter, lr: float, alpha: float = 0.99, eps: float = 1e-8) -> None:
+        super().__init__([vector], lr=lr, alpha=alpha, eps=eps)
+
+    @torch.no_grad()
+    def descend(self) -> None:
+        """One step."""
+        group = self.param_groups[0]
+        vector = group["params"][0]
+        state = self.state[vector]
+        if not state:
+            state |= {"step": torch.zeros(()), "square_avg": torch.zeros_like(vector)}
+        state["step"] += 1
+        square = state["square_avg"]
+        square.mul_(group["alpha"]).addcmul_(vector.grad, vector.grad, value=1 - group["alpha"])
+        vector.addcdiv_(vector.grad, square.sqrt().add_(group["eps"]), value=-group["lr"])

@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import nn
 
-from mprl.nn.flat import FlatParameters
+from mprl.nn.flat import FlatParameters, FlatRMSprop
 from mprl.nn.mlp import mlp
 
 
@@ -51,3 +51,14 @@ def test_what_needs_no_gradient_stays_out():
     assert len(flat.vector) == sum(parameter.numel() for parameter in network.parameters()) - before.numel()
     flat.vector.data.zero_()
     assert torch.equal(network[0].weight, before)
+
+
+def test_rmsprop_of_one_vector_takes_the_steps_of_torch_s():
+    vectors = [nn.Parameter(torch.linspace(-1, 1, 7)) for _ in range(2)]
+    plain, flat = torch.optim.RMSprop([vectors[0]], 0.1, 0.9, 1e-3), FlatRMSprop(vectors[1], 0.1, 0.9, 1e-3)
+    for _ in range(5):
+        for vector in vectors:
+            vector.grad = (vector.detach() - 3).square()
+        plain.step(), flat.descend()
+    torch.testing.assert_close(*vectors)
+    torch.testing.assert_close(plain.state_dict()["state"], flat.state_dict()["state"])  # what a checkpoint holds
