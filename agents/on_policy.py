@@ -7,7 +7,7 @@ import statistics
 import time
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +16,13 @@ from mprl.agents.actor_critic import ActorCritic
 from mprl.agents.agent import Agent, Metrics
 from mprl.agents.rollout import Rollout, collect
 from mprl.errors import SettingError
+<<<<<<< HEAD
 from mprl.nn import averaging, precision, schedules
 from mprl.nn.flat import FlatParameters
+=======
+from mprl.nn import precision, schedules
+from mprl.nn.flat import FlatAdam, FlatParameters
+>>>>>>> 27ab2c7 (Small networks on a CPU: the whole network as one operation, Adam of one vector)
 from mprl.nn.mlp import ACTIVATIONS
 from mprl.nn.schedules import Scheduled
 
@@ -97,8 +102,8 @@ class OnPolicyAgent(Agent):
         self.averaging = averaging.averaged(self.model, self.settings.averaging)
         self.optimizer = self._make_optimizer(self.parameters.vector, schedules.value(self.settings.learning_rate, 0))
 
-    def _make_optimizer(self, vector: nn.Parameter, learning_rate: float) -> torch.optim.Optimizer:
-        return torch.optim.Adam([vector], lr=learning_rate, eps=1e-5, fused=True)
+    def _make_optimizer(self, vector: nn.Parameter, learning_rate: float) -> Any:
+        return FlatAdam(vector, learning_rate, eps=1e-5)
 
     @abstractmethod
     def _act(self) -> Rollout:
@@ -163,7 +168,7 @@ class OnPolicyAgent(Agent):
         self.parameters.zero_gradient()
         loss.backward()
         norm = self.parameters.clip_gradient(self.settings.max_grad_norm)
-        self.optimizer.step()
+        self.optimizer.descend()
         if self.averaging is not None:
             self.averaging.update(self.num_timesteps)
         return norm

@@ -7,7 +7,7 @@ while the step size follows the KL divergence from the policy that acted.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -62,9 +62,33 @@ class PPOSettings(OnPolicySettings):
             )
 
 
-def clipped_surrogate(ratio: Tensor, advantage: Tensor, clip_range: float) -> Tensor:
-    """L^CLIP (eq. 7): what a change of the policy gains, without the gain of going further than `clip_range`. All (N,)."""
-    return torch.min(ratio * advantage, ratio.clamp(1 - clip_range, 1 + clip_range) * advantage)
+def clipped_surrogate(log_ratio: Tensor, advantage: Tensor, clip_range: float) -> Tensor:
+    """L^CLIP (eq. 7): what a change of the policy gains, without the gain of going further than `clip_range`.
+
+    Args:
+        log_ratio: log of the new over the old probability of the actions, (N,).
+        advantage: (N,).
+        clip_range: epsilon.
+
+    Returns:
+        The mean over the samples, ().
+    """
+    return _ClippedSurrogate.apply(log_ratio, advantage, clip_range)
+
+
+class _ClippedSurrogate(torch.autograd.Function):
+    """One operation in place of eight: dL/d log_ratio is ratio A, and 0 where the clipped term is the smaller one."""
+
+    @staticmethod
+    def forward(ctx: Any, log_ratio: Tensor, advantage: Tensor, clip_range: float) -> Tensor:
+        ratio = log_ratio.exp()
+        gain, clipped = ratio * advantage, ratio.clamp(1 - clip_range, 1 + clip_range) * advantage
+        ctx.slope = torch.where(gain <= clipped, gain, 0.0).div_(len(gain))
+        return torch.min(gain, clipped).mean()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return gradient * ctx.slope, None, None
 
 
 class PPO(OnPolicyAgent):
@@ -110,8 +134,7 @@ class PPO(OnPolicyAgent):
             for rows in rollout.minibatches(s.batch_size, self.generator):
                 policy = model.policy(features[rows])
                 log_ratio = policy.log_prob(action[rows]) - old_log_prob[rows]
-                ratio = log_ratio.exp()
-                policy_loss = -clipped_surrogate(ratio, advantage[rows], clip_range).mean()
+                policy_loss = -clipped_surrogate(log_ratio, advantage[rows], clip_range)
                 value_loss = torch.nn.functional.mse_loss(model.standard_value(features[rows]), target[rows])
                 loss = policy_loss + s.vf_coef * value_loss
                 if ent_coef:
@@ -120,7 +143,7 @@ class PPO(OnPolicyAgent):
                 losses += torch.stack((policy_loss.detach(), value_loss.detach(), norm))
                 count += 1
             with torch.no_grad():
-                ratio, log_ratio = ratio.detach(), log_ratio.detach()
+                log_ratio, ratio = log_ratio.detach(), log_ratio.detach().exp()
                 kl = ((ratio - 1) - log_ratio).mean()  # Schulman's low-variance estimate
                 changes += torch.stack((kl, ((ratio - 1).abs() > clip_range).float().mean()))
             if s.target_kl is not None:

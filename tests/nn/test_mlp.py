@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from itertools import pairwise
 
 import pytest
@@ -40,3 +42,44 @@ def test_weights_start_orthogonal_with_their_gain_and_biases_zero():
 
 def test_a_policy_s_small_gain_starts_near_its_mean():
     assert mlp(20, (64, 64), 4, output_gain=0.01)(torch.randn(100, 20)).abs().max() < 0.2
+
+
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+@pytest.mark.parametrize("shape", [(5, 3), (2, 4, 3), (700, 3)])
+@pytest.mark.parametrize("hidden", [(), (8,), (8, 16)])
+def test_the_short_way_gives_the_values_and_gradients_of_torch(activation, shape, hidden):
+    torch.manual_seed(0)
+    network = mlp(3, hidden, 2, activation)
+    plain = nn.Sequential(*network)
+    found = []
+    for net in (network, plain):
+        inputs = torch.linspace(-2, 2, math.prod(shape)).view(shape).requires_grad_()
+        output = net(inputs)
+        output.square().sum().backward()
+        found.append((output, inputs.grad, *(parameter.grad.clone() for parameter in net.parameters())))
+        net.zero_grad()
+        with torch.no_grad():
+            torch.testing.assert_close(net(inputs), output)
+    torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-5)
+
+
+def test_gradients_that_have_their_place_are_added_to_there():
+    network = mlp(3, (8, 8), 2, "tanh")
+    plain = copy.deepcopy(nn.Sequential(*network))
+    for parameter in network.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    places = [parameter.grad for parameter in network.parameters()]
+    for seed in range(2):
+        inputs = torch.randn(5, 3, generator=torch.Generator().manual_seed(seed))
+        for net in (network, plain):
+            net(inputs).square().sum().backward()
+    for place, parameter, other in zip(places, network.parameters(), plain.parameters(), strict=True):
+        assert parameter.grad is place
+        torch.testing.assert_close(place, other.grad, rtol=1e-4, atol=1e-5)
+
+
+def test_weights_that_are_not_trained_still_pass_the_gradient_on():
+    network = mlp(3, (8,), 1, "relu")
+    expected = torch.autograd.grad(nn.Sequential(*network)(inputs := torch.randn(4, 3, requires_grad=True)).sum(), inputs)
+    network.requires_grad_(False)
+    torch.testing.assert_close(torch.autograd.grad(network(inputs).sum(), inputs), expected)
