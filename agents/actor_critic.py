@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
@@ -18,6 +20,9 @@ from mprl.nn.normalizer import RunningNormalizer
 
 if TYPE_CHECKING:
     from mprl.agents.on_policy import OnPolicySettings
+
+
+Backward = Callable[[Tensor, Tensor | None, Tensor], None]  # slopes at the policy's output and log_std, and at the standard value
 
 
 class ActorCritic(nn.Module):
@@ -56,6 +61,31 @@ class ActorCritic(nn.Module):
     def standard_value(self, features: Tensor) -> Tensor:
         """The value in units of its own standard deviation, (...)."""
         return precision.forward(self.critic, features, self.reduced).squeeze(-1)
+
+    def with_backward(self, features: Tensor) -> tuple[Distribution, Tensor, Backward]:
+        """Policy and standard value for features (N, n), outside of autograd, and the way of a gradient back into the weights.
+
+        Autograd of the loss would take as long again as all else in a gradient step of small networks. The loss's slopes are short to
+        write down instead: `Distribution.slopes` for the policy, and for the value (N,) whatever its loss says.
+        """
+        if self.reduced or features.requires_grad:  # both at once: they may share what made the features
+            with torch.enable_grad():
+                output = precision.forward(self.actor, features, self.reduced)
+                value = precision.forward(self.critic, features, self.reduced)
+            into = [functools.partial(torch.autograd.backward, (output, value))]
+        else:
+            output, into_actor = self.actor.with_backward(features)
+            value, into_critic = self.critic.with_backward(features)
+            into = [lambda slopes: into_actor(slopes[0]), lambda slopes: into_critic(slopes[1])]
+
+        def backward(of_output: Tensor, of_log_std: Tensor | None, of_value: Tensor) -> None:
+            for each in into:
+                each((of_output, of_value.unsqueeze(-1)))
+            if of_log_std is not None and self.log_std is not None and self.log_std.grad is not None:
+                self.log_std.grad.add_(of_log_std)
+
+        policy = spaces.distribution(self.action_space, output.detach(), None if self.log_std is None else self.log_std.detach())
+        return policy, value.detach().squeeze(-1), backward
 
 
 class _Greedy(nn.Module):

@@ -6,6 +6,7 @@ import math
 import statistics
 import time
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -16,13 +17,8 @@ from mprl.agents.actor_critic import ActorCritic
 from mprl.agents.agent import Agent, Metrics
 from mprl.agents.rollout import Rollout, collect
 from mprl.errors import SettingError
-<<<<<<< HEAD
 from mprl.nn import averaging, precision, schedules
-from mprl.nn.flat import FlatParameters
-=======
-from mprl.nn import precision, schedules
 from mprl.nn.flat import FlatAdam, FlatParameters
->>>>>>> 27ab2c7 (Small networks on a CPU: the whole network as one operation, Adam of one vector)
 from mprl.nn.mlp import ACTIVATIONS
 from mprl.nn.schedules import Scheduled
 
@@ -163,10 +159,10 @@ class OnPolicyAgent(Agent):
         share = min(1.0, self.num_timesteps / s.std_steps)
         self.model.log_std.data.fill_((1 - share) * math.log(s.initial_std) + share * math.log(s.final_std))
 
-    def _descend(self, loss: Tensor) -> Tensor:
-        """One step of the optimiser; returns the gradient's norm before it was clipped."""
+    def _descend(self, backward: Callable[[], None]) -> Tensor:
+        """One step of the optimiser along the gradient that `backward` adds up; returns its norm before it was clipped."""
         self.parameters.zero_gradient()
-        loss.backward()
+        backward()
         norm = self.parameters.clip_gradient(self.settings.max_grad_norm)
         self.optimizer.descend()
         if self.averaging is not None:

@@ -6,8 +6,9 @@ while the step size follows the KL divergence from the policy that acted.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -62,7 +63,7 @@ class PPOSettings(OnPolicySettings):
             )
 
 
-def clipped_surrogate(log_ratio: Tensor, advantage: Tensor, clip_range: float) -> Tensor:
+def clipped_surrogate(log_ratio: Tensor, advantage: Tensor, clip_range: float) -> tuple[Tensor, Tensor]:
     """L^CLIP (eq. 7): what a change of the policy gains, without the gain of going further than `clip_range`.
 
     Args:
@@ -71,24 +72,11 @@ def clipped_surrogate(log_ratio: Tensor, advantage: Tensor, clip_range: float) -
         clip_range: epsilon.
 
     Returns:
-        The mean over the samples, ().
+        The gain, (N,), and its derivative with respect to the log-probability, (N,): the ratio times the advantage, 0 where clipped.
     """
-    return _ClippedSurrogate.apply(log_ratio, advantage, clip_range)
-
-
-class _ClippedSurrogate(torch.autograd.Function):
-    """One operation in place of eight: dL/d log_ratio is ratio A, and 0 where the clipped term is the smaller one."""
-
-    @staticmethod
-    def forward(ctx: Any, log_ratio: Tensor, advantage: Tensor, clip_range: float) -> Tensor:
-        ratio = log_ratio.exp()
-        gain, clipped = ratio * advantage, ratio.clamp(1 - clip_range, 1 + clip_range) * advantage
-        ctx.slope = torch.where(gain <= clipped, gain, 0.0).div_(len(gain))
-        return torch.min(gain, clipped).mean()
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        return gradient * ctx.slope, None, None
+    ratio = log_ratio.exp()
+    gain, clipped = ratio * advantage, ratio.clamp(1 - clip_range, 1 + clip_range) * advantage
+    return torch.min(gain, clipped), torch.where(gain <= clipped, gain, 0.0)
 
 
 class PPO(OnPolicyAgent):
@@ -111,6 +99,7 @@ class PPO(OnPolicyAgent):
     def _act(self) -> Rollout:
         return self._collect(self.settings.n_steps)
 
+    @torch.no_grad()
     def _improve(self, rollout: Rollout) -> dict[str, float]:
         s, model = self.settings, self.model
         advantage = generalized_advantage(
@@ -122,37 +111,31 @@ class PPO(OnPolicyAgent):
         target = (returns - model.returns.mean) / model.returns.std
         advantage = (advantage - advantage.mean()) / (advantage.std(correction=0) + 1e-8)
         features, action = rollout.flat(rollout.features), rollout.flat(rollout.action)
-        with torch.no_grad():
-            old_log_prob = model.policy(features).log_prob(action)
+        old_log_prob = model.policy(features).log_prob(action)
         clip_range, ent_coef = self._scheduled("clip_range"), self._scheduled("ent_coef")
         if s.target_kl is None:
             self.optimizer.param_groups[0]["lr"] = self._scheduled("learning_rate")
-        losses = torch.zeros(3, device=self.device)
-        changes = torch.zeros(2, device=self.device)
-        count = 0
+        losses = []
         for _ in range(s.n_epochs):
             for rows in rollout.minibatches(s.batch_size, self.generator):
-                policy = model.policy(features[rows])
+                policy, standard_value, backward = model.with_backward(features[rows])
                 log_ratio = policy.log_prob(action[rows]) - old_log_prob[rows]
-                policy_loss = -clipped_surrogate(log_ratio, advantage[rows], clip_range)
-                value_loss = torch.nn.functional.mse_loss(model.standard_value(features[rows]), target[rows])
-                loss = policy_loss + s.vf_coef * value_loss
-                if ent_coef:
-                    loss = loss - ent_coef * policy.entropy().mean()
-                norm = self._descend(loss)
-                losses += torch.stack((policy_loss.detach(), value_loss.detach(), norm))
-                count += 1
-            with torch.no_grad():
-                log_ratio, ratio = log_ratio.detach(), log_ratio.detach().exp()
-                kl = ((ratio - 1) - log_ratio).mean()  # Schulman's low-variance estimate
-                changes += torch.stack((kl, ((ratio - 1).abs() > clip_range).float().mean()))
+                gain, slope = clipped_surrogate(log_ratio, advantage[rows], clip_range)
+                error = standard_value - target[rows]
+                share = 1 / len(error)
+                # the gradient of -mean(gain) + vf_coef mean(error²) - ent_coef mean(entropy)
+                slopes = policy.slopes(action[rows], -share * slope, -share * ent_coef)
+                norm = self._descend(functools.partial(backward, *slopes, 2 * share * s.vf_coef * error))
+                losses.append(torch.stack((-gain.mean(), error.square().mean(), norm)))
             if s.target_kl is not None:
-                self._follow_kl(float(kl), s.target_kl)
-        log = dict(zip(("policy_loss", "value_loss", "gradient_norm"), (losses / count).tolist(), strict=True))
-        log |= dict(zip(("kl", "clip_fraction"), (changes / s.n_epochs).tolist(), strict=True))
-        with torch.no_grad():
-            log["entropy"] = float(policy.entropy().mean())
-        return log | {"explained_variance": explained_variance(value, returns)}
+                self._follow_kl(float(_divergence(log_ratio)), s.target_kl)
+        names = ("policy_loss", "value_loss", "gradient_norm")
+        return dict(zip(names, torch.stack(losses).mean(0).tolist(), strict=True)) | {
+            "kl": float(_divergence(log_ratio)),
+            "clip_fraction": float(((log_ratio.exp() - 1).abs() > clip_range).float().mean()),
+            "entropy": float(policy.entropy().mean()),
+            "explained_variance": explained_variance(value, returns),
+        }
 
     def _follow_kl(self, kl: float, target: float) -> None:
         """Smaller steps when the policy has moved too far from the one that acted, larger ones when hardly at all."""
@@ -161,3 +144,8 @@ class PPO(OnPolicyAgent):
             group["lr"] = max(self.settings.min_learning_rate, group["lr"] / 1.2)
         elif 0.0 <= kl < target / 1.5:
             group["lr"] = min(self.settings.max_learning_rate, group["lr"] * 1.2)
+
+
+def _divergence(log_ratio: Tensor) -> Tensor:
+    """KL divergence from the policy that acted, estimated from its actions with little variance (Schulman 2020)."""
+    return (log_ratio.exp() - 1 - log_ratio).mean()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -43,6 +44,18 @@ class DiagonalGaussian:
         variance_ratio = (2 * (self.log_std - other.log_std)).exp()
         shift = ((self.mean - other.mean) * torch.exp(-other.log_std)).square()
         return (0.5 * (variance_ratio + shift - 1) + other.log_std - self.log_std).sum(dim=-1)
+
+    def slopes(self, action: Tensor, weight: Tensor, entropy_weight: float = 0.0) -> tuple[Tensor, Tensor | None]:
+        """Gradient of sum(weight log_prob(action)) + entropy_weight sum(entropy()), for (N, n) and weight (N,).
+
+        Returns:
+            With respect to the network's output, (N, n), and to a log_std of shape (n,).
+        """
+        std = self.log_std.exp()
+        standard = (action - self.mean) / std
+        weight = weight.unsqueeze(-1)
+        of_log_std = (weight * (standard.square() - 1)).sum(0) + entropy_weight * len(action)
+        return weight * standard / std, of_log_std
 
 
 class SquashedGaussian:
@@ -132,11 +145,21 @@ class Categorical:
         """KL(self || other), (...)."""
         return (self.log_probabilities.exp() * (self.log_probabilities - other.log_probabilities)).sum(dim=-1)
 
+    def slopes(self, action: Tensor, weight: Tensor, entropy_weight: float = 0.0) -> tuple[Tensor, Tensor | None]:
+        """As of `DiagonalGaussian`: the score is the action's one-hot code less the probabilities (Sutton & Barto, exercise 13.3)."""
+        probabilities = self.log_probabilities.exp()
+        weight = weight.unsqueeze(-1)
+        slope = (probabilities * -weight).scatter_add_(-1, action.long().unsqueeze(-1), weight)
+        if entropy_weight:
+            slope -= entropy_weight * probabilities * (self.log_probabilities + self.entropy().unsqueeze(-1))
+        return slope, None
+
 
 class MultiCategorical:
     """Several independent choices at once, of n₁, n₂, ... actions. logits: (..., n₁ + n₂ + ...), side by side."""
 
     def __init__(self, logits: Tensor, nvec: tuple[int, ...]) -> None:
+        self.logits, self.nvec = logits, nvec
         if len(set(nvec)) == 1:
             padded = logits.unflatten(-1, (len(nvec), nvec[0]))
         else:
@@ -164,6 +187,10 @@ class MultiCategorical:
     def kl(self, other: MultiCategorical) -> Tensor:
         """KL(self || other), (...)."""
         return self.choices.kl(other.choices).sum(dim=-1)
+
+    def slopes(self, action: Tensor, weight: Tensor, entropy_weight: float = 0.0) -> tuple[Tensor, Tensor | None]:
+        """As of `DiagonalGaussian`."""
+        return _slopes(lambda logits: MultiCategorical(logits, self.nvec), self.logits, action, weight, entropy_weight), None
 
 
 @functools.lru_cache(maxsize=16)
@@ -202,6 +229,19 @@ class Bernoulli:
         """KL(self || other), (...)."""
         shift = self.logits.sigmoid() * (self.logits - other.logits)
         return (shift + functional.softplus(other.logits) - functional.softplus(self.logits)).sum(dim=-1)
+
+    def slopes(self, action: Tensor, weight: Tensor, entropy_weight: float = 0.0) -> tuple[Tensor, Tensor | None]:
+        """As of `DiagonalGaussian`."""
+        return _slopes(Bernoulli, self.logits, action, weight, entropy_weight), None
+
+
+def _slopes(make: Callable[[Tensor], Distribution], logits: Tensor, action: Tensor, weight: Tensor, entropy_weight: float) -> Tensor:
+    """By autograd, where writing it down earns little."""
+    with torch.enable_grad():
+        logits = logits.detach().requires_grad_()
+        distribution = make(logits)
+        total = (weight * distribution.log_prob(action)).sum() + entropy_weight * distribution.entropy().sum()
+    return torch.autograd.grad(total, logits)[0]
 
 
 Distribution = DiagonalGaussian | Categorical | MultiCategorical | Bernoulli

@@ -218,3 +218,28 @@ def test_what_an_export_traces_leaves_no_trace():
 
     torch.export.export(Mode(), (torch.zeros(3, 8),))
     assert MultiCategorical(torch.arange(8.0), (2, 5, 1)).mode().tolist() == [1, 4, 0]
+
+
+@pytest.mark.parametrize("entropy_weight", [0.0, 0.3])
+@pytest.mark.parametrize(
+    ("make", "outputs"),
+    [
+        (lambda o, s: DiagonalGaussian(o, s), 3),
+        (lambda o, s: Categorical(o), 3),
+        (lambda o, s: MultiCategorical(o, (2, 3)), 5),
+        (lambda o, s: Bernoulli(o), 3),
+    ],
+)
+def test_slopes_are_those_of_autograd(make, outputs, entropy_weight):
+    generator = torch.Generator().manual_seed(0)
+    output = torch.randn(6, outputs, generator=generator).requires_grad_()
+    log_std = torch.tensor([-0.5, 0.1, 0.4], requires_grad=True)
+    weight = torch.randn(6, generator=generator)
+    distribution = make(output, log_std)
+    action = distribution.sample(generator).detach()
+    ((weight * distribution.log_prob(action)).sum() + entropy_weight * distribution.entropy().sum()).backward()
+    of_output, of_log_std = make(output.detach(), log_std.detach()).slopes(action, weight, entropy_weight)
+    torch.testing.assert_close(of_output, output.grad)
+    assert (of_log_std is None) == (log_std.grad is None)
+    if of_log_std is not None:
+        torch.testing.assert_close(of_log_std, log_std.grad)
