@@ -6,6 +6,7 @@ policy that acted is still the one that learns. `n_steps=1` is the one-step acto
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -86,6 +87,7 @@ class A2C(OnPolicyAgent):
     def _act(self) -> Rollout:
         return self._collect(self.settings.n_steps)
 
+    @torch.no_grad()
     def _improve(self, rollout: Rollout) -> Metrics:
         s, model = self.settings, self.model
         advantage = generalized_advantage(
@@ -103,13 +105,11 @@ class A2C(OnPolicyAgent):
         self.optimizer.param_groups[0]["lr"] = self._scheduled("learning_rate")
         ent_coef = self._scheduled("ent_coef")
         features = rollout.flat(rollout.features)
-        policy = model.policy(features)
-        policy_loss = -(advantage * policy.log_prob(rollout.flat(rollout.action))).mean()
-        value_loss = torch.nn.functional.mse_loss(model.standard_value(features), target)
-        loss = policy_loss + s.vf_coef * value_loss
-        if ent_coef:
-            loss = loss - ent_coef * policy.entropy().mean()
-        norm = self._descend(loss)
-        with torch.no_grad():
-            numbers = torch.stack((policy_loss, value_loss, norm, policy.entropy().mean())).tolist()
+        policy, standard_value, backward = model.with_backward(features)
+        action, error, share = rollout.flat(rollout.action), standard_value - target, 1 / len(target)
+        # the gradient of -mean(advantage log pi) + vf_coef mean(error²) - ent_coef mean(entropy)
+        slopes = policy.slopes(action, -share * advantage, -share * ent_coef)
+        norm = self._descend(functools.partial(backward, *slopes, 2 * share * s.vf_coef * error))
+        policy_loss = -(advantage * policy.log_prob(action)).mean()
+        numbers = torch.stack((policy_loss, error.square().mean(), norm, policy.entropy().mean())).tolist()
         return dict(zip(("policy_loss", "value_loss", "gradient_norm", "entropy"), numbers, strict=True))
