@@ -34,6 +34,7 @@ COMMANDS = {
     "tune": "search for good settings of an agent",
     "evaluate": "measure a trained agent, and film it",
     "export": "write a trained policy as ONNX or for torch.export",
+    "plot": "pictures of learning curves, value functions and policies",
     "list": "names of environments, agents and motions",
     "motion": "look into motion files, convert them, play them",
     "benchmark": "our figures beside those of others and of the limit",

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mprl.errors import CheckpointError
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-BLUE, ORANGE = "#2f6fb7", "#e08a1e"
+from mprl.scripts.figures import BLUE, COLOURS, ORANGE, new_axes, new_figure, save
 
 # What is drawn where the run has it: column of metrics.csv, title, unit, factor.
 PANELS = (
@@ -51,23 +48,54 @@ def learning_curve(metrics: Path, out: Path, title: str = "") -> Path:
         title: in its first line.
     """
     columns = read_metrics(metrics)
-    panels = [panel for panel in PANELS if np.isfinite(columns.get(panel[0], np.array([math.nan]))).any()]
-    samples = columns.get("timesteps", np.zeros(0))
-    count, unit_name, letter = (1e6, "millions", "M") if samples.max(initial=0.0) >= 1e6 else (1e3, "thousands", "k")
-    figure = _figure(3.6 * max(1, len(panels)), 3.2)
-    for axes, (column, name, unit, factor) in zip(_axes(figure, len(panels)), panels, strict=True):
-        values = columns[column] * factor
-        axes.plot(samples / count, values, color=BLUE, alpha=0.25, linewidth=1)
-        axes.plot(samples / count, smoothed(values, reach=len(values) // 40), color=BLUE, linewidth=1.8)
+    figure = new_figure(3.6 * max(1, len(panels_of([columns]))), 3.2)
+    draw_learning(figure, {"": columns})
+    minutes, samples = columns.get("time_elapsed", np.zeros(0)), columns.get("timesteps", np.zeros(0))
+    if len(minutes) and len(samples):
+        count, _, letter = _unit(samples)
+        title += f" · {samples[-1] / count:.1f} {letter} samples in {minutes[-1] / 60:.1f} minutes"
+    return save(figure, out, title.removeprefix(" · "))
+
+
+def panels_of(runs: Iterable[Mapping[str, NDArray[np.float64]]]) -> list[tuple[str, str, str, float]]:
+    """Those of `PANELS` of which any run has a number."""
+    unknown = np.array([math.nan])
+    return [panel for panel in PANELS if any(np.isfinite(columns.get(panel[0], unknown)).any() for columns in runs)]
+
+
+def draw_learning(figure: Any, runs: Mapping[str, Mapping[str, NDArray[np.float64]]]) -> None:
+    """Draw the learning curves of runs into a figure, or a part of one: what was measured pale, its running mean on top.
+
+    Args:
+        figure: of matplotlib.
+        runs: by name, the columns of its metrics, (iterations,) each.
+    """
+    panels = panels_of(runs.values())
+    if not panels:
+        figure.text(0.5, 0.5, "no episode has ended yet", ha="center", va="center")
+        return
+    count, unit_name, _ = _unit(np.concatenate([columns.get("timesteps", np.zeros(0)) for columns in runs.values()]))
+    for axes, (column, name, unit, factor) in zip(new_axes(figure, len(panels)), panels, strict=True):
+        lowest = 0.0
+        for (label, columns), colour in zip(runs.items(), itertools.cycle(COLOURS), strict=False):
+            if not np.isfinite(columns.get(column, np.array([math.nan]))).any():
+                continue
+            samples, values = columns["timesteps"] / count, columns[column] * factor
+            axes.plot(samples, values, color=colour, alpha=0.25 if len(runs) == 1 else 0.12, linewidth=1)
+            axes.plot(samples, smoothed(values, reach=len(values) // 40), color=colour, linewidth=1.8, label=label)
+            lowest = min(lowest, float(np.nanmin(values)))
         axes.set_title(name, loc="left", fontsize=10)
         axes.set_xlabel(f"samples, {unit_name}")
         axes.set_ylabel(unit)
-        axes.set_ylim(bottom=min(0.0, float(np.nanmin(values))))
+        axes.set_ylim(bottom=lowest)
         axes.margins(x=0.01)
-    minutes = columns.get("time_elapsed", np.zeros(0))
-    if len(minutes) and len(samples):
-        title += f" · {samples[-1] / count:.1f} {letter} samples in {minutes[-1] / 60:.1f} minutes"
-    return _save(figure, out, title.removeprefix(" · "))
+        if len(runs) > 1 and axes is figure.axes[0]:
+            axes.legend(frameon=False, fontsize=8)
+
+
+def _unit(samples: NDArray[np.float64]) -> tuple[float, str, str]:
+    """How samples are counted: divisor, name, letter."""
+    return (1e6, "millions", "M") if samples.max(initial=0.0) >= 1e6 else (1e3, "thousands", "k")
 
 
 class Curve(NamedTuple):
@@ -89,8 +117,8 @@ def learning_curves(curves: Mapping[str, Sequence[Curve]], out: Path, published:
     columns = min(3, max(1, len(curves)))
     rows = -(-len(curves) // columns)
     most = max((float(curve.samples.max(initial=0.0)) for runs in curves.values() for curve in runs), default=1.0)
-    figure = _figure(max(5.6, 3.4 * columns), 2.5 * rows + 0.5)
-    panels = _axes(figure, columns, rows)
+    figure = new_figure(max(5.6, 3.4 * columns), 2.5 * rows + 0.5)
+    panels = new_axes(figure, columns, rows)
     for axes, (name, runs) in zip(panels, curves.items(), strict=False):
         for curve in runs:
             axes.plot(curve.samples, curve.share, color=BLUE, alpha=0.75, linewidth=1.4, label="while it explores")
@@ -111,7 +139,7 @@ def learning_curves(curves: Mapping[str, Sequence[Curve]], out: Path, published:
             axes.set_xlabel("samples, millions")
     told = {label: line for axes in panels for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(told.values(), told, loc="outside upper left", ncols=3, frameon=False, fontsize=9)
-    return _save(figure, out, "")
+    return save(figure, out, "")
 
 
 def phase_error(errors: Mapping[str, ArrayLike], out: Path, title: str = "") -> Path:
@@ -123,8 +151,8 @@ def phase_error(errors: Mapping[str, ArrayLike], out: Path, title: str = "") -> 
         out: the PNG.
         title: in its first line.
     """
-    figure = _figure(5.6, 3.2)
-    (axes,) = _axes(figure, 1)
+    figure = new_figure(5.6, 3.2)
+    (axes,) = new_axes(figure, 1)
     for key, name, colour in (("error_mm", "in the world", BLUE), ("local_error_mm", "relative to the root", ORANGE)):
         axes.plot(np.asarray(errors["phase"], dtype=float), np.asarray(errors[key], dtype=float), color=colour, linewidth=1.8, label=name)
     axes.set_xlabel("phase of the clip")
@@ -132,7 +160,7 @@ def phase_error(errors: Mapping[str, ArrayLike], out: Path, title: str = "") -> 
     axes.set_xlim(0.0, 1.0)
     axes.set_ylim(bottom=0.0)
     axes.legend(frameon=False, fontsize=9, loc="best")
-    return _save(figure, out, title)
+    return save(figure, out, title)
 
 
 def smoothed(values: ArrayLike, reach: int) -> NDArray[np.float64]:
@@ -144,35 +172,3 @@ def smoothed(values: ArrayLike, reach: int) -> NDArray[np.float64]:
     first, behind = np.maximum(at - reach, 0), np.minimum(at + reach + 1, len(values))
     with np.errstate(invalid="ignore", divide="ignore"):
         return (sums[behind] - sums[first]) / (counts[behind] - counts[first])
-
-
-def _figure(width: float, height: float) -> Figure:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # draws without a display, whatever the user's settings
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _axes(figure: Figure, count: int, rows: int = 1) -> Sequence:
-    axes: list = list(figure.subplots(rows, count, squeeze=False).flatten()) if count else []
-    for one in axes:
-        one.spines[["top", "right"]].set_visible(False)
-        one.grid(color="#e3e6ea", linewidth=0.8)
-        one.set_axisbelow(True)
-        one.tick_params(labelsize=9)
-    return axes
-
-
-def _save(figure: Figure, out: Path, title: str) -> Path:
-    if title:
-        figure.suptitle(title, fontsize=11, fontweight="bold", x=0.01, ha="left")
-    temporary = out.with_name(f".{out.name}.partial")
-    try:
-        figure.savefig(temporary, dpi=150, format="png")
-        temporary.replace(out)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise CheckpointError(f"{out}: cannot be written: {error.strerror or error}") from None
-    return out

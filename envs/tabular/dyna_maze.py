@@ -58,6 +58,8 @@ class DynaMazeEnv(GridEnv):
     v0: first.
     """
 
+    discount = 0.95
+
     def __init__(
         self, maze: Literal["dyna", "blocking", "shortcut"] = "dyna", changed: bool = False, render_mode: str | None = None
     ) -> None:

@@ -28,6 +28,8 @@ class GridworldABEnv(GridEnv):
     v0: first.
     """
 
+    discount = 0.9
+
     def __init__(self, render_mode: str | None = None) -> None:
         super().__init__((".A.B.", ".....", "...b.", ".....", ".a..."), render_mode=render_mode)
 

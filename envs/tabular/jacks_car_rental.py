@@ -42,6 +42,7 @@ class JacksCarRentalEnv(TabularEnv):
     v0: first.
     """
 
+    discount = 0.9
     shape = (MAX_CARS + 1, MAX_CARS + 1)
 
     def __init__(self, modified: bool = False, render_mode: str | None = None) -> None:

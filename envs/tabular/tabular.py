@@ -38,6 +38,7 @@ class TabularEnv(gym.Env[Any, Any]):
         reward_std: standard deviation of normal noise on the reward of each state and action, (S, A); None: there is none. The
             rewards in `P` are then means.
         observations: what is seen of each state, (S,) int; None: the state.
+        discount: the book's, for this problem.
         s: the present state.
 
     Args:
@@ -48,6 +49,7 @@ class TabularEnv(gym.Env[Any, Any]):
     """
 
     metadata: dict[str, Any] = {"render_modes": ["ansi", "rgb_array"], "render_fps": 4}  # noqa: RUF012
+    discount = 1.0
     available: NDArray[np.bool_] | None = None
     reward_std: NDArray[np.float64] | None = None
     observations: NDArray[np.int64] | None = None
