@@ -15,6 +15,7 @@ from mprl.agents.agent import Agent
 from mprl.agents.checkpoints import read_config
 from mprl.agents.evaluation import evaluate
 from mprl.agents.ppo import PPO
+from mprl.agents.tabular import ModifiedPolicyIteration, PolicyEvaluation, PolicyIteration, TabularMDP, ValueIteration
 from mprl.agents.tabular.temporal_difference import TD0, DoubleQLearning, ExpectedSarsa, QLearning, Sarsa
 from mprl.errors import unknown_name
 
@@ -36,15 +37,8 @@ def load_agent(folder: str | Path, env: Any = None, device: torch.device | str =
 
 
 __all__ = [
-    "A2C",
-    "AGENTS",
-    "PPO",
-    "TD0",
-    "Agent",
-    "DoubleQLearning",
-    "ExpectedSarsa",
-    "QLearning",
-    "Sarsa",
-    "evaluate",
-    "load_agent",
+    *("AGENTS", "Agent", "evaluate", "load_agent"),
+    *("A2C", "PPO"),
+    *("TabularMDP", "PolicyEvaluation", "PolicyIteration", "ValueIteration", "ModifiedPolicyIteration"),
+    *("TD0", "Sarsa", "ExpectedSarsa", "QLearning", "DoubleQLearning"),
 ]

@@ -1,0 +1,55 @@
+"""From action values to a policy."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mprl.agents.tabular import reachability
+from mprl.agents.tabular.mdp import TabularMDP
+
+Ties = Literal["first", "split"]
+TIE = 1e-9  # values that differ by less, of 1 or of the greatest value, are the same but for rounding
+
+
+def greedy(mdp: TabularMDP, action_values: NDArray[np.float64], ties: Ties = "first") -> NDArray[np.float64]:
+    """The policy (S, A) that takes the best action.
+
+    Args:
+        mdp: the model.
+        action_values: (S, A).
+        ties: of actions that are equally good up to rounding, take the first, or all of them with the same probability. With
+            discount 1 the first of those that lead on towards an end: going round in circles for ever is no solution.
+    """
+    best = best_actions(action_values)
+    if mdp.discount == 1:
+        if ties == "first" and np.isfinite(reachability.steps_to_end(mdp, _first(best))).all():
+            return _first(best).astype(np.float64)
+        best &= ~_going_round(mdp, best)
+    return _first(best).astype(np.float64) if ties == "first" else best / best.sum(1, keepdims=True)
+
+
+def best_actions(action_values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(S, A), the actions as good as the best, up to rounding."""
+    best = action_values.max(1, keepdims=True)
+    return action_values >= best - TIE * np.maximum(1.0, np.abs(best).max(initial=0.0))
+
+
+def _first(actions: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    first = np.zeros_like(actions)
+    first[np.arange(len(actions)), actions.argmax(1)] = True
+    return first
+
+
+def _going_round(mdp: TabularMDP, allowed: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(S, A), actions that cannot bring an end nearer by allowed actions, in states where others can."""
+    steps = reachability.steps_to_end(mdp, allowed)
+    reached = mdp.transitions.copy()
+    reached.data = steps[reached.indices]
+    rows = np.flatnonzero(np.diff(reached.indptr))
+    nearest = np.full(mdp.rewards.size, np.inf)
+    nearest[rows] = np.minimum.reduceat(reached.data, reached.indptr[rows])
+    nearest = np.where(mdp.termination > 0, 0.0, nearest.reshape(mdp.rewards.shape))
+    return np.isfinite(steps)[:, None] & (nearest >= steps[:, None]) & ~mdp.terminal[:, None]
