@@ -86,7 +86,9 @@ class PolicyEvaluation:
         if self.mdp.discount == 1:
             endless = np.flatnonzero(~np.isfinite(reachability.steps_to_end(self.chain)))
             if len(endless):
-                raise SettingError(f"discount 1, but this policy never ends from state {endless[0]}; use a discount below 1, or another policy")
+                raise SettingError(
+                    f"discount 1, but this policy never ends from state {endless[0]}; use a discount below 1, or another policy"
+                )
 
     def solve(self, tolerance: float = 1e-6, max_iterations: int | None = None, initial: ArrayLike | None = None) -> Solution:
         """The value of the policy, and of each action before it; arguments as in `ValueIteration.solve`."""
@@ -163,7 +165,9 @@ def iterate(
     check_limits(tolerance, max_iterations)
     values = initial_values(mdp, initial)
     horizon = mdp.discount / (1 - mdp.discount) if mdp.discount < 1 else np.nan
-    sweeps = {"gauss_seidel": GaussSeidel, "prioritized": Prioritized}[method](mdp) if method != "synchronous" else None
+    sweeps: GaussSeidel | Prioritized | None = None
+    if method != "synchronous":
+        sweeps = GaussSeidel(mdp) if method == "gauss_seidel" else Prioritized(mdp)
     backups = 0
     for iteration in range(1, LIMIT + 1):
         if sweeps is None:
@@ -185,14 +189,16 @@ def iterate(
         if mdp.discount == 1 and iteration >= 1024 and iteration.bit_count() == 1:
             check_finite(mdp, values, iteration)
     else:
-        raise SettingError(f"no end in sight after {LIMIT} sweeps: the last changed a value by {change:.3g}, the tolerance is {tolerance:g}")
+        raise SettingError(
+            f"no end in sight after {LIMIT} sweeps: the last changed a value by {change:.3g}, the tolerance is {tolerance:g}"
+        )
     if sweeps is not None:
         action_values = mdp.backup(values)
     return values, action_values, iteration, backups, bound
 
 
 def check_finite(mdp: TabularMDP, values: NDArray[np.float64], sweeps: int) -> None:
-    """Raise if the greedy policy can go on for ever in states whose values so many sweeps of it raise: they will rise for ever (discount 1)."""
+    """Raise if the greedy policy can go on for ever in states whose values that many sweeps of it raise: others will raise them too."""
     chain = mdp.under(greedy(mdp, mdp.backup(values)))
     later = values
     for _ in range(sweeps):

@@ -314,7 +314,8 @@ def _absorbing(p: sp.csr_array, rewards: NDArray[np.float64], there: NDArray[np.
     alone = np.flatnonzero((np.diff(p.indptr) == 1) & (rewards.ravel() == 0))
     first = p.indptr[alone]
     stays[alone] = (p.indices[first] == alone // rewards.shape[1]) & (p.data[first] > 1 - 1e-12)
-    return (stays.reshape(rewards.shape) | ~there).all(1)
+    absorbing: NDArray[np.bool_] = (stays.reshape(rewards.shape) | ~there).all(1)
+    return absorbing
 
 
 def _state_mask(states: ArrayLike, num_states: int) -> NDArray[np.bool_]:

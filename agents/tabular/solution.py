@@ -35,9 +35,7 @@ class Solution:
     error_bound: float
     _generator: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0), repr=False)
 
-    def predict(
-        self, observation: ArrayLike, state: Any = None, episode_start: Any = None, deterministic: bool = False
-    ) -> tuple[Any, Any]:
+    def predict(self, observation: ArrayLike, state: Any = None, episode_start: Any = None, deterministic: bool = False) -> tuple[Any, Any]:
         """Actions for a state or an array of them, as Stable-Baselines3's agents give them: (actions, None).
 
         Args:

@@ -1,0 +1,199 @@
+"""What planners promise: the best values, bounds that hold, the order of their sweeps, policies that can be played."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from stable_baselines3.common.evaluation import evaluate_policy
+
+from mprl.agents import ModifiedPolicyIteration, PolicyEvaluation, PolicyIteration, TabularMDP, ValueIteration
+from mprl.errors import MprlError
+
+ORDERS = ("synchronous", "gauss_seidel", "prioritized")
+
+
+def random_mdp(seed: int, states: int = 30, actions: int = 3, discount: float = 0.9, ends: bool = False) -> TabularMDP:
+    """Each action leads to four states; in `ends`, state 0 is terminal."""
+    rng = np.random.default_rng(seed)
+    p = np.zeros((states, actions, states))
+    for row in p.reshape(-1, states):
+        row[rng.choice(states, 4, replace=False)] = rng.dirichlet(np.ones(4))
+    return TabularMDP.from_arrays(p, rng.normal(size=(states, actions)), discount, terminal=[0] if ends else [])
+
+
+def every_policy_value(mdp: TabularMDP) -> np.ndarray:
+    """(S,), the best of the values of all A^S policies, each from its linear equations."""
+    values = []
+    for number in range(mdp.num_actions**mdp.num_states):
+        actions = np.array([number // mdp.num_actions**state % mdp.num_actions for state in range(mdp.num_states)])
+        rows = np.arange(mdp.num_states) * mdp.num_actions + actions
+        p = mdp.transitions.toarray()[rows]
+        values.append(np.linalg.solve(np.eye(mdp.num_states) - mdp.discount * p, mdp.rewards.ravel()[rows]))
+    return np.max(values, axis=0)
+
+
+# --- what is proven -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def grid() -> TabularMDP:
+    """Sutton & Barto, Example 4.1."""
+    return TabularMDP.from_gymnasium(gym.make("mprl/Gridworld-v0"), discount=1.0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("ends", [False, True])
+def test_no_policy_is_better(seed: int, ends: bool):
+    mdp = random_mdp(seed, states=6, ends=ends)
+    best = every_policy_value(mdp)
+    for method in ORDERS:
+        solution = ValueIteration(mdp, method=method).solve(1e-8)
+        assert solution.values == pytest.approx(best, abs=1e-8)
+    assert PolicyIteration(mdp).solve().values == pytest.approx(best, abs=1e-8)
+    assert ModifiedPolicyIteration(mdp).solve(1e-8).values == pytest.approx(best, abs=1e-8)
+
+
+PLANNERS = {
+    **{order: lambda mdp, order=order: ValueIteration(mdp, method=order) for order in ORDERS},
+    "modified": ModifiedPolicyIteration,
+}
+
+
+@pytest.mark.parametrize("planner", PLANNERS)
+@pytest.mark.parametrize("tolerance", [1.0, 1e-2, 1e-5])
+@pytest.mark.parametrize(("discount", "ends"), [(0.9, False), (0.99, False), (0.99, True), (1.0, True), (0.0, False)])
+def test_no_value_is_further_from_the_best_than_is_proven(planner: str, tolerance: float, discount: float, ends: bool):
+    mdp = random_mdp(7, discount=discount, ends=ends)
+    if discount == 1:  # every step costs, or it would never end
+        mdp = replace(mdp, rewards=np.where(mdp.terminal[:, None], 0.0, -np.abs(mdp.rewards)))
+    best = PolicyIteration(mdp).solve().values
+    solution = PLANNERS[planner](mdp).solve(tolerance)
+    assert not np.abs(solution.values - best).max() > solution.error_bound + 1e-12
+    if discount < 1:
+        assert solution.error_bound <= tolerance
+        played = PolicyEvaluation(mdp, solution, method="exact").solve().values
+        assert (best - played).max() <= 2 * tolerance
+
+
+def test_a_bound_is_told_where_the_tolerance_cannot_be_reached():
+    solution = ValueIteration(random_mdp(0)).solve(tolerance=0.0)
+    assert 0 < solution.error_bound < 1e-11
+
+
+@pytest.mark.parametrize("planner", PLANNERS)
+def test_an_interrupted_search_still_knows_how_wrong_it_is(planner: str):
+    mdp = random_mdp(3, discount=0.99)
+    solution = PLANNERS[planner](mdp).solve(max_iterations=2)
+    error = np.abs(solution.values - PolicyIteration(mdp).solve().values).max()
+    assert solution.iterations == 2
+    assert 0 < error <= solution.error_bound
+
+
+# --- orders of sweeps -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_sweep_in_place_is_that_of_the_loop_over_states(seed: int):
+    mdp = random_mdp(seed, states=40, ends=True)
+    p = mdp.transitions.toarray().reshape(40, 3, 40)
+    values = np.zeros(40)
+    for _ in range(5):
+        for state in range(40):
+            values[state] = (mdp.rewards[state] + mdp.discount * p[state] @ values).max()
+    solution = ValueIteration(mdp, method="gauss_seidel").solve(max_iterations=5)
+    assert solution.action_values == pytest.approx(mdp.rewards + mdp.discount * p @ values, abs=1e-12)
+
+
+def test_the_worst_first_needs_fewer_backups():
+    mdp = TabularMDP.from_gymnasium(gym.make("FrozenLake-v1", map_name="8x8", is_slippery=False), discount=0.95)
+    backups = {method: ValueIteration(mdp, method=method).solve(1e-6).backups for method in ORDERS}
+    assert backups["prioritized"] < backups["synchronous"] / 2
+
+
+# --- policies -------------------------------------------------------------------------------------------------------------------
+
+
+def test_ties(grid: TabularMDP):
+    # one cell from the middle, up and left both lead to the corner in two steps
+    assert ValueIteration(grid).solve().policy[5].tolist() == [1, 0, 0, 0]
+    split = ValueIteration(grid).solve(ties="split").policy
+    assert split[5].tolist() == [0.5, 0, 0, 0.5]
+    assert split[6].tolist() == [0.25, 0.25, 0.25, 0.25]  # Figure 4.1: all four arrows
+    assert split.sum(1) == pytest.approx(1)
+
+
+def test_a_policy_does_not_stay_for_nothing():
+    # staying is as good as going, as long as one goes in the end
+    mdp = TabularMDP.from_function(lambda s, a: [[(1.0, 0, 0, False)], [(1.0, 0, 1, True)]][a], 1, 2, discount=1.0)
+    for solution in (ValueIteration(mdp).solve(), ModifiedPolicyIteration(mdp).solve(), PolicyIteration(mdp).solve()):
+        assert solution.values.tolist() == [1.0]
+        assert solution.policy.tolist() == [[0.0, 1.0]]
+
+
+def test_a_policy_that_never_ends_has_no_value():
+    mdp = TabularMDP.from_function(lambda s, a: [[(1.0, 0, -1, False)], [(1.0, 0, 1, True)]][a], 1, 2, discount=1.0)
+    with pytest.raises(MprlError, match="this policy never ends from state 0"):
+        PolicyEvaluation(mdp, [0])
+    assert PolicyEvaluation(mdp, [0], discount=0.5).solve().values == pytest.approx([-2.0])
+
+
+def test_rewards_for_ever():
+    mdp = TabularMDP.from_function(lambda s, a: [[(1.0, 1 - s, s, False)], [(1.0, 0, 1, True)]][a], 2, 2, discount=1.0)
+    for planner in (ValueIteration(mdp), ValueIteration(mdp, method="gauss_seidel"), ModifiedPolicyIteration(mdp), PolicyIteration(mdp)):
+        with pytest.raises(MprlError, match="discount 1, but"):
+            planner.solve()
+
+
+@pytest.mark.parametrize(
+    ("policy", "says"),
+    [
+        ([0, 1], r"policy of shape \(30,\) or \(30, 3\), found \(2,\)"),
+        ([3] * 30, "policy of actions 0…2, found 3…3"),
+        ([0.5] * 30, "policy of actions 0…2, found 0.5…0.5 as float64"),
+        ([[0.5, 0.4, 0]] * 30, r"policy, state 0: expected probabilities that sum to 1, found \[0.5, 0.4, 0.0\]"),
+        ([[1.5, -0.5, 0]] * 30, "policy, state 0"),
+    ],
+)
+def test_what_is_no_policy(policy, says: str):
+    with pytest.raises(MprlError, match=says):
+        PolicyEvaluation(random_mdp(0), policy)
+
+
+def test_settings_that_cannot_work():
+    mdp = random_mdp(0)
+    for wrong in (
+        lambda: ValueIteration(mdp, method="jacobi"),
+        lambda: ValueIteration(mdp).solve(tolerance=-1),
+        lambda: ValueIteration(mdp).solve(max_iterations=0),
+        lambda: ValueIteration(mdp).solve(initial=[0.0]),
+        lambda: ModifiedPolicyIteration(mdp, sweeps=0),
+    ):
+        with pytest.raises(MprlError):
+            wrong()
+
+
+# --- playing --------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_solution_plays():
+    env = gym.make("CliffWalking-v1")
+    solution = ValueIteration(env, discount=1.0).solve()
+    assert evaluate_policy(solution, env, n_eval_episodes=2, warn=False) == (-13.0, 0.0)
+    assert solution.predict(36, deterministic=True) == (0, None)
+    assert solution.predict(np.array([36, 25]))[0].tolist() == [0, 1]
+
+
+def test_a_random_policy_is_played_as_often_as_it_says(grid: TabularMDP):
+    policy = np.tile([0.1, 0.2, 0.3, 0.4], (16, 1))
+    actions, _ = PolicyEvaluation(grid, policy).solve().predict(np.full(10_000, 5))
+    assert np.bincount(actions) / 10_000 == pytest.approx([0.1, 0.2, 0.3, 0.4], abs=0.02)
+
+
+def test_a_solution_knows_its_states_only(grid: TabularMDP):
+    solution = ValueIteration(grid).solve()
+    for observation in (16, -1, 0.5):
+        with pytest.raises(MprlError, match="expected states 0…15"):
+            solution.predict(observation)
