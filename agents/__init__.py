@@ -37,8 +37,20 @@ def load_agent(folder: str | Path, env: Any = None, device: torch.device | str =
 
 
 __all__ = [
-    *("AGENTS", "Agent", "evaluate", "load_agent"),
-    *("A2C", "PPO"),
-    *("TabularMDP", "PolicyEvaluation", "PolicyIteration", "ValueIteration", "ModifiedPolicyIteration"),
-    *("TD0", "Sarsa", "ExpectedSarsa", "QLearning", "DoubleQLearning"),
+    "AGENTS",
+    "Agent",
+    "evaluate",
+    "load_agent",
+    "A2C",
+    "PPO",
+    "TabularMDP",
+    "PolicyEvaluation",
+    "PolicyIteration",
+    "ValueIteration",
+    "ModifiedPolicyIteration",
+    "TD0",
+    "Sarsa",
+    "ExpectedSarsa",
+    "QLearning",
+    "DoubleQLearning",
 ]

@@ -100,14 +100,13 @@ class TabularMDP:
         states, actions = np.nonzero(chosen)
         weights = chosen[states, actions]
         rows = states * self.num_actions + actions
-        rewards = np.bincount(states, weights * self.rewards.ravel()[rows], self.num_states)[:, None]
-        termination = np.bincount(states, weights * self.termination.ravel()[rows], self.num_states)[:, None]
+        by_state = sp.csr_array((weights, (states, np.arange(len(states)))), shape=(self.num_states, len(states)))
+        rewards, termination = (by_state @ array.ravel()[rows] for array in (self.rewards, self.termination))
         if len(states) == self.num_states:  # an action for each
             transitions = self.transitions[rows]
         else:
-            shape = (self.num_states, self.num_states * self.num_actions)
-            transitions = sp.csr_array((weights, (states, rows)), shape=shape) @ self.transitions
-        return _Chain(transitions, rewards, termination, self.terminal, self.discount)
+            transitions = by_state @ self.transitions[rows]
+        return _Chain(transitions, rewards[:, None], termination[:, None], self.terminal, self.discount)
 
     # --- where it comes from --------------------------------------------------------------------------------------------
 
@@ -314,8 +313,7 @@ def _absorbing(p: sp.csr_array, rewards: NDArray[np.float64], there: NDArray[np.
     alone = np.flatnonzero((np.diff(p.indptr) == 1) & (rewards.ravel() == 0))
     first = p.indptr[alone]
     stays[alone] = (p.indices[first] == alone // rewards.shape[1]) & (p.data[first] > 1 - 1e-12)
-    absorbing: NDArray[np.bool_] = (stays.reshape(rewards.shape) | ~there).all(1)
-    return absorbing
+    return np.logical_and.reduce(stays.reshape(rewards.shape) | ~there, axis=1)
 
 
 def _state_mask(states: ArrayLike, num_states: int) -> NDArray[np.bool_]:

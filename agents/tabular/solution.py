@@ -44,7 +44,7 @@ class Solution:
         """
         states = np.asarray(observation)
         if not np.issubdtype(states.dtype, np.integer) or (states < 0).any() or (states >= len(self.values)).any():
-            raise SettingError(f"expected states 0…{len(self.values) - 1}, found {observation}")
+            raise SettingError(f"expected states 0…{len(self.values) - 1}, found {observation!r}")
         rows = self.policy[states]
         if deterministic:
             return rows.argmax(-1), state
