@@ -217,7 +217,7 @@ class Agent(ABC):
         limit = math.inf if max_seconds is None else max_seconds
         display = None
         if progress_bar:
-            from mprl.agents.callbacks import ProgressDisplay
+            from mprl.agents.progress import ProgressDisplay
 
             display = ProgressDisplay(None if total_timesteps is None else goal, max_seconds, self.num_timesteps, self.seconds)
         before, began, start = self.seconds, time.perf_counter(), self.num_timesteps

@@ -1,10 +1,11 @@
-"""What happens after each iteration of learning: writing metrics, showing progress, saving."""
+"""What happens after each iteration of learning: writing metrics, saving, evaluating, filming, ending early."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+import logging
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +15,11 @@ from mprl.agents.agent import Agent, Callback, Metrics
 from mprl.agents.checkpoints import write_atomically
 from mprl.agents.evaluation import evaluate, quiet, score
 from mprl.agents.runs import BEST, save_checkpoint
-from mprl.errors import CheckpointError
+from mprl.errors import CheckpointError, SettingError
 
+log = logging.getLogger(__name__)
+
+_EVALUATION = "evaluation_"
 _IDENTITY = ("num_timesteps", "seed", "episodes")
 
 
@@ -149,7 +153,7 @@ class Evaluation:
             finally:
                 env.close()
         numbers = {key: float(value) for key, value in results.items() if isinstance(value, int | float) and key not in _IDENTITY}
-        metrics |= {f"evaluation_{key}": value for key, value in numbers.items()}
+        metrics |= {f"{_EVALUATION}{key}": value for key, value in numbers.items()}
         found = score(numbers)
         if found > self._best():
             agent.save(self.folder)
@@ -164,6 +168,102 @@ class Evaluation:
             return -math.inf
 
 
+class StopTraining:
+    """Ends learning by what the evaluations say. It comes after `Evaluation` among the callbacks.
+
+    Args:
+        score: learning ends when an evaluation reaches it; None: no score is enough.
+        patience: learning ends when so many evaluations in a row were no better than the best before them; 0: never.
+        folder: the run folder of a run that goes on: its `metrics.csv` tells how the evaluations before went.
+        timesteps: where it goes on from; later rows do not count.
+
+    Attributes:
+        scores: of the evaluations, in turn, with the digits that the table keeps.
+    """
+
+    def __init__(
+        self, score: float | None = None, patience: int = 0, folder: str | Path | None = None, timesteps: float = math.inf
+    ) -> None:
+        if score is not None and math.isnan(score):
+            raise SettingError("the score to stop at must be a number, found nan")
+        if patience < 0:
+            raise SettingError(f"patience must be at least 0, found {patience}")
+        self.score, self.patience = score, patience
+        self.scores = [] if folder is None else _evaluations(Path(folder) / "metrics.csv", timesteps)
+
+    @property
+    def reason(self) -> str:
+        """Why learning is over, '' while it is not."""
+        best = max(self.scores, default=-math.inf)
+        if self.score is not None and best >= self.score:
+            return f"an evaluation gave {best:g}, {self.score:g} was asked for"
+        if self.patience and self.scores and len(self.scores) - 1 - self.scores.index(best) >= self.patience:
+            return f"the last {self.patience} evaluations were no better than the best before them, {best:g}"
+        return ""
+
+    def __call__(self, agent: Agent, metrics: Metrics) -> bool | None:
+        found = {key.removeprefix(_EVALUATION): value for key, value in metrics.items() if key.startswith(_EVALUATION)}
+        if not found:
+            return None
+        self.scores.append(float(_cell(score(found))))
+        if not self.reason:
+            return None
+        log.info("Learning ends after %s steps: %s.", f"{agent.num_timesteps:,}", self.reason)
+        return False
+
+
+def _evaluations(table: Path, timesteps: float) -> list[float]:
+    """Scores of the evaluations in a run's table of metrics, until so many steps."""
+    try:
+        with table.open(newline="", encoding="utf-8") as file:
+            rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{table}: expected a table of numbers: {' '.join(str(error).split())[:120]}") from None
+    until = [
+        {key.removeprefix(_EVALUATION): row[key] for key in row if key.startswith(_EVALUATION)}
+        for row in rows
+        if row["timesteps"] <= timesteps
+    ]
+    return [score(row) for row in until if row and not math.isnan(score(row))]
+
+
+class Video:
+    """Films an episode without exploration on a schedule of steps; learning goes on as if nothing had happened.
+
+    Args:
+        folder: where the films go, as step_000100000.mp4; made if missing.
+        make_env: makes the environment to film; others than ours with `render_mode="rgb_array"`. No display is needed.
+        every: steps between films; 0: none.
+        seed: of the environment.
+    """
+
+    def __init__(self, folder: str | Path, make_env: Callable[[], Any], every: int, seed: int = 0) -> None:
+        self.folder, self.make_env, self.every, self.seed = Path(folder), make_env, every, seed
+
+    def __call__(self, agent: Agent, metrics: Metrics) -> None:
+        if agent.crossed(self.every):
+            self.film(agent)
+
+    def film(self, agent: Agent) -> None:
+        """An episode as the agent plays it now.
+
+        Raises:
+            RenderingError: the environment draws nothing here.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CheckpointError(f"{self.folder}: cannot be made: {error.strerror}") from None
+        with quiet():
+            env = self.make_env()
+            try:
+                evaluate(agent, env, 1, self.seed, self.folder / f"step_{agent.num_timesteps:09d}.mp4")
+            finally:
+                env.close()
+
+
 def all_of(*callbacks: Callable[[Agent, Metrics], Any]) -> Callback:
     """One callback that calls several, and stops learning when any of them returns False."""
 
@@ -171,64 +271,3 @@ def all_of(*callbacks: Callable[[Agent, Metrics], Any]) -> Callback:
         return not any([callback(agent, metrics) is False for callback in callbacks])  # noqa: C419  every one is called
 
     return call
-
-
-class ProgressDisplay:
-    """A live display of learning: a bar, time left, samples per second, return, tracking error, episode length.
-
-    Two lines, so that it fits a terminal of 80 columns. Where the output is no terminal, a line every half minute instead.
-
-    Args:
-        total_timesteps: at which learning ends, if steps end it.
-        max_seconds: after which learning ends, if time ends it.
-        timesteps, seconds: where it began.
-    """
-
-    _SHOWN = (
-        ("return", "return {:.1f}", 1.0),
-        ("episode_length", "length {:.0f}", 1.0),
-        ("env_local_tracking_error", "error {:.0f} mm", 1e3),
-        ("time_samples_per_second", "{:,.0f} samples/s", 1.0),
-    )
-    _LINE_EVERY = 30.0  # s
-
-    def __init__(self, total_timesteps: float | None, max_seconds: float | None, timesteps: float = 0.0, seconds: float = 0.0) -> None:
-        from rich.console import Console, Group
-        from rich.live import Live
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-        from rich.text import Text
-
-        self._total, self._seconds = total_timesteps, max_seconds
-        self._began = timesteps, seconds
-        self._next_line = 0.0
-        columns = (TextColumn("{task.percentage:>3.0f} %"), BarColumn(bar_width=24), TimeElapsedColumn(), TextColumn("{task.fields[left]}"))
-        self._progress = Progress(*columns)
-        self._task = self._progress.add_task("", total=1.0, left="")
-        self._numbers = Text("first iteration …", no_wrap=True, overflow="ellipsis")
-        console = Console()
-        self._live = Live(Group(self._progress, self._numbers), console=console, refresh_per_second=2) if console.is_terminal else None
-        if self._live is not None:
-            self._live.start()
-
-    def __call__(self, agent: Agent, metrics: Metrics) -> None:
-        steps, start = metrics["timesteps"], self._began[0]
-        elapsed = metrics["time_elapsed"] - self._began[1]
-        share = [0.0]
-        if self._total is not None and math.isfinite(self._total):
-            share.append((steps - start) / max(self._total - start, 1.0))
-        if self._seconds is not None:
-            share.append(elapsed / self._seconds)
-        done = min(max(share), 1.0)
-        left = elapsed * (1 - done) / done if done > 0 else math.nan
-        left_text = f"{int(left // 60)}:{int(left % 60):02d} left" if 0 < done < 1 else ""
-        shown = [form.format(metrics[key] * unit) for key, form, unit in self._SHOWN if key in metrics]
-        self._numbers.plain = " · ".join([f"{steps / 1e6:.2f} M steps", *shown])
-        self._progress.update(self._task, completed=done, left=left_text)
-        if self._live is None and elapsed >= self._next_line:
-            self._next_line = elapsed + self._LINE_EVERY
-            print(f"{done:4.0%}  {self._numbers.plain}  {left_text}", flush=True)
-
-    def close(self) -> None:
-        """Leave the last state on the terminal."""
-        if self._live is not None:
-            self._live.stop()

@@ -6,6 +6,7 @@
       metrics.csv, events.*                every iteration
       checkpoints/step_000500000/          the last few moments that learning can go on from, each a whole agent
       best/                                the agent that was best in the evaluations, and how good it was
+      videos/step_000500000.mp4            an episode as the agent played it then, where films are asked for
 
 A checkpoint appears whole or not at all: it is written under another name and renamed.
 """
@@ -48,6 +49,12 @@ class Plan:
     """How many checkpoints are kept."""
     evaluate_every: int = 0
     """Steps between evaluations, which choose the best agent; 0: none."""
+    stop_at: float | None = None
+    """Ends early when an evaluation reaches this score."""
+    patience: int = 0
+    """Ends early when so many evaluations in a row bring nothing better; 0: never."""
+    video_every: int = 0
+    """Steps between films of an episode; 0: none."""
     ended_steps: int = 0
     """How far it came when it last came to its end,"""
     ended_seconds: float = 0.0
@@ -60,9 +67,19 @@ class Plan:
             value = getattr(self, name)
             if value is not None and not (value > 0 and math.isfinite(value)):
                 raise SettingError(f"{name} must be a positive number, found {value:g}")
-        for name, least in (("checkpoint_every", 1), ("keep_checkpoints", 1), ("evaluate_every", 0)):
+        for name, least in (("checkpoint_every", 1), ("keep_checkpoints", 1), ("evaluate_every", 0), ("patience", 0), ("video_every", 0)):
             if getattr(self, name) < least:
                 raise SettingError(f"{name} must be at least {least}, found {getattr(self, name)}")
+
+        if self.stop_at is not None and not math.isfinite(self.stop_at):
+            raise SettingError(f"stop_at must be a finite number, found {self.stop_at:g}")
+        if self.ends_early and not self.evaluate_every:
+            raise SettingError("a run ends early by what its evaluations say: give evaluate_every too, the steps between them")
+
+    @property
+    def ends_early(self) -> bool:
+        """Whether evaluations may end it."""
+        return self.stop_at is not None or self.patience > 0
 
     def is_over(self, steps: int, seconds: float) -> bool:
         """Whether so many steps or so much time are its end."""
@@ -89,7 +106,8 @@ class Plan:
             raise CheckpointError(f"{folder}: holds no run of mprl train ({PLAN} is missing)")
         content = checkpoints.read_json(path, "mprl-run", "a run of mprl")
         try:
-            return cls(**{field.name: content[field.name] for field in dataclasses.fields(cls)})
+            # one that an earlier version wrote has fewer of them
+            return cls(**{field.name: content[field.name] for field in dataclasses.fields(cls) if field.name in content})
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{path}: not what a run can do: {' '.join(str(error).split())[:120]}") from None
 

@@ -129,15 +129,24 @@ def environment(config: Mapping[str, Any], episodes: int, **changes: Any) -> Any
 
 
 def _check_video(path: Path, env_id: str) -> None:
-    """Say now, and not after all episodes, that a video cannot be made."""
-    from mprl.simulation.rendering import opengl_backend
-
     if path.suffix.lower() not in (".mp4", ".gif"):
         raise SettingError(f"{path}: a video is written as .mp4 or .gif, not '{path.suffix}'")
     check_folder(path)
+    check_pictures(env_id, "--video")
+
+
+def check_pictures(env_id: str, option: str) -> None:
+    """Say now, and not when the film is made, that none can be made of this environment.
+
+    Raises:
+        SettingError: it makes no pictures; `option` asked for them.
+        RenderingError: there is no OpenGL to make them with.
+    """
+    from mprl.simulation.rendering import opengl_backend
+
     spec = environments.find(env_id)
     if not environments.makes_pictures(spec):
-        raise SettingError(f"{env_id} makes no pictures: 'rgb_array' is not among its render modes; leave out --video")
+        raise SettingError(f"{env_id} makes no pictures: 'rgb_array' is not among its render modes; leave out {option}")
     if "mprl.envs.imitation." in str(spec.entry_point):  # others have their own ways to draw
         opengl_backend()
 

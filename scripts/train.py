@@ -71,8 +71,15 @@ class Options:
     """how many checkpoints are kept"""
     evaluate_every: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
     """steps between evaluations, the best agent is kept in DIR/best; 0: none; by default the preset's, or 500 000"""
+    stop_at: Annotated[float | None, tyro.conf.arg(metavar="SCORE", help_behavior_hint="")] = None
+    """end early when an evaluation reaches this return (where the environment gives one, this normalised return)"""
+    patience: Annotated[int, tyro.conf.arg(metavar="N", help_behavior_hint="")] = 0
+    """end early when so many evaluations in a row are no better than the best before them; 0: never"""
+    video_every: Annotated[int, tyro.conf.arg(metavar="N", help_behavior_hint="")] = 0
+    """steps between films of an episode, in DIR/videos; 0: none"""
     resume: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
-    """go on with the run in this folder, or from one of its checkpoints; only --steps or --minutes, its new end, can be given too"""
+    """go on with the run in this folder, or from one of its checkpoints; only its new end can be given too: --steps or --minutes,
+    --stop-at, --patience"""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -164,12 +171,16 @@ def _check(options: Any) -> None:
     from mprl.agents.environments import check_seed
 
     check_end(options)
-    for name, least in (("checkpoint_every", 1), ("keep_checkpoints", 1), ("evaluate_every", 0)):
+    for name, least in (("checkpoint_every", 1), ("keep_checkpoints", 1), ("evaluate_every", 0), ("patience", 0), ("video_every", 0)):
         value = getattr(options, name)
         if value is not None and value < least:
             raise SettingError(f"--{name.replace('_', '-')} must be at least {least}, found {value}")
     if options.num_envs is not None and options.num_envs < 1:
         raise SettingError(f"expected at least 1 world, found --num-envs {options.num_envs}")
+    if options.evaluate_every == 0 and (options.stop_at is not None or options.patience):
+        raise SettingError("--stop-at and --patience go by evaluations: give --evaluate-every too")
+    if options.video_every:
+        evaluate.check_pictures(options.env_id, "--video-every")
     check_seed(options.seed)
     check_device(options.device)
 
@@ -182,6 +193,8 @@ def check_end(options: Any) -> None:
         value = getattr(options, name)
         if value is not None and not (value > 0 and math.isfinite(value)):
             raise SettingError(f"--{name} must be a positive number, found {value:g}")
+    if options.stop_at is not None and math.isnan(options.stop_at):
+        raise SettingError("--stop-at must be a number, found nan")
 
 
 def check_device(device: str | None) -> None:
@@ -230,6 +243,9 @@ def plan(options: Any) -> Plan:
         checkpoint_every=options.checkpoint_every or preset.get("checkpoint_every", Plan.checkpoint_every),
         keep_checkpoints=options.keep_checkpoints,
         evaluate_every=evaluate_every,
+        stop_at=options.stop_at,
+        patience=options.patience,
+        video_every=options.video_every,
     )
 
 
@@ -264,6 +280,8 @@ def train(agent: Agent, folder: Path, plan: Plan) -> int:
     from mprl.agents.runs import alone, checkpoints_of, save_checkpoint, steps_of
     from mprl.scripts.plots import learning_curve
 
+    if plan.ends_early and not _episodes_end(agent):
+        raise SettingError(f"{agent.env_id} cannot be evaluated, as its episodes may never end: leave out --stop-at and --patience")
     plan.write(folder)  # says at once when the folder cannot be written to
     with alone(folder):
         if not agent.num_timesteps:
@@ -284,7 +302,8 @@ def train(agent: Agent, folder: Path, plan: Plan) -> int:
 
 def _learn(agent: Agent, folder: Path, plan: Plan) -> int | None:
     """Learn and write; the number of the signal that ended it, or None."""
-    from mprl.agents.callbacks import Checkpoint, Evaluation, ProgressDisplay, RunWriter, all_of
+    from mprl.agents.callbacks import Checkpoint, Evaluation, RunWriter, StopTraining, Video, all_of
+    from mprl.agents.progress import ProgressDisplay
 
     seconds = None if plan.minutes is None else 60.0 * plan.minutes
     with contextlib.ExitStack() as stack:
@@ -294,9 +313,13 @@ def _learn(agent: Agent, folder: Path, plan: Plan) -> int | None:
         stack.callback(display.close)
         make_env = functools.partial(evaluate.environment, agent.config, EVALUATION_EPISODES)
         evaluation = Evaluation(folder, make_env, plan.evaluate_every if _episodes_end(agent) else 0, EVALUATION_EPISODES)
+        early = StopTraining(plan.stop_at, plan.patience, folder, agent.num_timesteps)
+        video = Video(folder / "videos", functools.partial(make_env, render_mode="rgb_array"), plan.video_every)
+        if plan.video_every and not agent.num_timesteps:
+            video.film(agent)  # says now that it cannot be done, and shows where it began
         checkpoint = Checkpoint(folder, plan.checkpoint_every, plan.keep_checkpoints)
         # what a checkpoint holds is in the metrics before it: the rows up to it stay when the run goes on from there
-        go_on = all_of(evaluation, writer, display, checkpoint, lambda agent, metrics: stopped() is None)
+        go_on = all_of(evaluation, early, video, writer, display, checkpoint, lambda agent, metrics: stopped() is None)
         agent.learn(
             None if plan.steps is None else plan.steps - agent.num_timesteps,
             max_seconds=None if seconds is None else seconds - agent.seconds,
@@ -354,6 +377,7 @@ def contents(folder: Path) -> list[tuple[str, str]]:
         "learning_curve.png": "learning curve",
         "checkpoints": "checkpoints, for mprl train --resume",
         "best": "the agent that was best in the evaluations",
+        "videos": "films of an episode, as learning went on",
         "evaluation.json": "results of the evaluation",
         "phase_error.png": "tracking error over the phase of the clip",
         "video.mp4": "the character and its reference (translucent)",

@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
@@ -129,7 +130,7 @@ def read(argv: Sequence[str]) -> Any:
     options: Any = parse(
         train.options_for(spec, AGENTS[name], Options), "mprl tune", words, about, f"mprl tune {env_id} --agent {name} --help"
     )
-    train.check_end(dataclasses.make_dataclass("End", ["steps", "minutes"])(options.steps, None))
+    train.check_end(SimpleNamespace(steps=options.steps, minutes=None, stop_at=None))
     for setting in ("trials", "evaluations", "episodes"):
         if getattr(options, setting) < 1:
             raise SettingError(f"--{setting} must be at least 1, found {getattr(options, setting)}")

@@ -15,8 +15,9 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mprl.agents import PPO
-from mprl.agents.callbacks import Evaluation, ProgressDisplay, RunWriter, all_of
-from mprl.errors import CheckpointError
+from mprl.agents.callbacks import Evaluation, RunWriter, StopTraining, Video, all_of
+from mprl.agents.progress import ProgressDisplay
+from mprl.errors import CheckpointError, SettingError
 
 AGENT: Any = SimpleNamespace()
 
@@ -204,3 +205,87 @@ def test_progress_is_a_line_now_and_then_where_there_is_no_terminal(capsys):
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith(" 10%") and "return 12.3" in first and "length 56" in first and "error 29 mm" in first and "0:09 left" in first
     assert second.startswith(" 50%") and "0:40 left" in second
+
+
+# --- ending early -----------------------------------------------------------------------------------------------------------
+
+
+def told(stop: StopTraining, *scores: float) -> list[bool | None]:
+    agent: Any = SimpleNamespace(num_timesteps=1000)
+    return [stop(agent, metrics(10, evaluation_return_mean=score)) for score in scores]
+
+
+def test_learning_ends_when_an_evaluation_reaches_the_score():
+    assert told(StopTraining(score=475), 20.0, 474.9, 475.0) == [None, None, False]
+    assert told(StopTraining(score=-200), -500.0, -200.5, -199.0) == [None, None, False]
+
+
+def test_learning_ends_when_nothing_better_has_come_for_long_enough():
+    assert told(StopTraining(patience=2), 5.0, 7.0, 6.0, 8.0, 8.0, 3.0) == [None, None, None, None, None, False]
+    assert told(StopTraining(patience=1), 5.0, 6.0, 6.0) == [None, None, False]
+    assert told(StopTraining(), 5.0, 4.0, 3.0, 2.0) == [None] * 4
+
+
+def test_iterations_without_an_evaluation_do_not_count():
+    stop = StopTraining(patience=1)
+    assert told(stop, 5.0) == [None] and [stop(AGENT, metrics(n)) for n in range(5)] == [None] * 5
+
+
+def test_the_score_is_the_normalised_return_where_there_is_one():
+    stop = StopTraining(score=0.9)
+    assert stop(AGENT, metrics(10, evaluation_return_mean=300.0, evaluation_normalized_return=0.5)) is None
+    assert stop.scores == [0.5]
+
+
+def test_why_learning_ends_is_logged_in_one_line(caplog):
+    with caplog.at_level("INFO", "mprl"):
+        told(StopTraining(score=475), 500.0)
+    assert caplog.messages == ["Learning ends after 1,000 steps: an evaluation gave 500, 475 was asked for."]
+
+
+def test_a_run_that_goes_on_remembers_its_evaluations_with_all_their_digits(tmp_path):
+    values, whole = [1 / 3, 100 / 7, 100 / 7 * (1 - 1e-12), 2.0, 100 / 7], StopTraining(patience=4)
+    writer = RunWriter(tmp_path)
+    for at, value in enumerate(values):
+        row = metrics(100 * at, evaluation_return_mean=value)
+        whole(AGENT, row), writer(AGENT, row), writer(AGENT, metrics(100 * at + 50))
+    writer.close()
+    assert StopTraining(patience=4, folder=tmp_path).scores == whole.scores
+    assert StopTraining(patience=4, folder=tmp_path, timesteps=250).scores == whole.scores[:3]
+    assert StopTraining(folder=tmp_path / "new").scores == []
+
+
+def test_a_broken_table_is_one_line(tmp_path):
+    (tmp_path / "metrics.csv").write_text("timesteps,evaluation_return_mean\r\n10,many\r\n")
+    with pytest.raises(CheckpointError, match=r"metrics\.csv: expected a table of numbers"):
+        StopTraining(folder=tmp_path)
+
+
+@pytest.mark.parametrize("wrong", [{"score": math.nan}, {"patience": -1}])
+def test_what_cannot_end_learning_is_refused(wrong):
+    with pytest.raises(SettingError):
+        StopTraining(**wrong)
+
+
+# --- filming ----------------------------------------------------------------------------------------------------------------
+
+
+def test_an_episode_is_filmed_on_schedule_and_learning_goes_on_as_without(tmp_path, monkeypatch):
+    pytest.importorskip("pygame")
+    monkeypatch.delenv("DISPLAY", raising=False)
+    settings = dict(n_steps=8, batch_size=16, hidden=(4,), seed=1)
+    make_env = lambda: gym.make("CartPole-v1", render_mode="rgb_array")  # noqa: E731
+    filmed = PPO(gym.make_vec("CartPole-v1", num_envs=2), **settings)
+    filmed.learn(64, callback=Video(tmp_path / "videos", make_env, every=32))
+    films = sorted((tmp_path / "videos").iterdir())
+    assert [film.name for film in films] == ["step_000000032.mp4", "step_000000064.mp4"] and all(
+        film.stat().st_size > 500 for film in films
+    )
+    alone = PPO(gym.make_vec("CartPole-v1", num_envs=2), **settings).learn(64)
+    assert all((a == b).all() for a, b in zip(filmed.model.parameters(), alone.model.parameters(), strict=True))
+
+
+def test_no_films_where_none_are_asked_for(tmp_path):
+    agent = PPO(gym.make("CartPole-v1"), n_steps=8, hidden=())
+    agent.learn(16, callback=Video(tmp_path / "videos", lambda: pytest.fail("an environment was made"), every=0))
+    assert not list(tmp_path.iterdir())

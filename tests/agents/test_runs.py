@@ -32,15 +32,23 @@ def names(run: Path) -> list[str]:
 
 
 def test_a_plan_comes_back(tmp_path):
-    plan = Plan(minutes=2.5, checkpoint_every=7, evaluate_every=9, keep_checkpoints=2)
+    plan = Plan(minutes=2.5, checkpoint_every=7, evaluate_every=9, keep_checkpoints=2, stop_at=-3.5, patience=4, video_every=100)
     plan.write(tmp_path / "run")
     assert Plan.read(tmp_path / "run") == plan
+
+
+def test_a_plan_of_an_earlier_version_has_fewer_fields(tmp_path):
+    Plan(steps=5).write(tmp_path)
+    written = json.loads((tmp_path / runs.PLAN).read_text())
+    (tmp_path / runs.PLAN).write_text(json.dumps({key: value for key, value in written.items() if key not in ("stop_at", "patience")}))
+    assert Plan.read(tmp_path) == Plan(steps=5)
 
 
 @pytest.mark.parametrize(
     "wrong",
     [{}, {"steps": 1, "minutes": 1}, {"steps": 0}, {"minutes": float("nan")}, {"steps": 1, "checkpoint_every": 0},
-     {"steps": 1, "keep_checkpoints": 0}, {"steps": 1, "evaluate_every": -1}],
+     {"steps": 1, "keep_checkpoints": 0}, {"steps": 1, "evaluate_every": -1}, {"steps": 1, "stop_at": float("inf"), "evaluate_every": 1},
+     {"steps": 1, "stop_at": 5.0}, {"steps": 1, "patience": 2}, {"steps": 1, "patience": -1}, {"steps": 1, "video_every": -1}],
 )  # fmt: skip
 def test_a_plan_that_cannot_be_is_refused_from_python_and_from_disk(wrong, tmp_path):
     with pytest.raises(SettingError):
