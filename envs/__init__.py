@@ -1,4 +1,4 @@
-"""Gymnasium environments: the physically simulated characters. `import mprl` registers them."""
+"""Gymnasium environments: those of Sutton & Barto's book, and the physically simulated characters. `import mprl` registers them."""
 
 from __future__ import annotations
 

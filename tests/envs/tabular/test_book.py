@@ -70,10 +70,11 @@ def test_gymnasium_finds_nothing_wrong(env_id, render_mode):
 @pytest.mark.parametrize("env_id", ALL)
 def test_probabilities_sum_to_one(env_id):
     env = gym.make(env_id).unwrapped
-    for actions in env.P.values():
-        for outcomes in actions.values():
-            assert sum(outcome[0] for outcome in outcomes) == pytest.approx(1.0, abs=1e-12)
-            assert all(outcome[0] > 0.0 and env.terminal[outcome[1]] == outcome[3] for outcome in outcomes)
+    different = {id(outcomes): outcomes for actions in env.P.values() for outcomes in actions.values()}
+    for outcomes in different.values():
+        probability, new, _, terminated = np.array(outcomes).T
+        assert abs(probability.sum() - 1.0) < 1e-12 and (probability > 0.0).all()
+        assert (env.terminal[new.astype(int)] == terminated).all()
     assert env.initial_state_distrib.sum() == pytest.approx(1.0)
     assert not env.initial_state_distrib[env.terminal].any()
     assert env.available is None or env.available.any(axis=1).all()
