@@ -189,7 +189,8 @@ class StopTraining:
         if patience < 0:
             raise SettingError(f"patience must be at least 0, found {patience}")
         self.score, self.patience = score, patience
-        self.scores = [] if folder is None else _evaluations(Path(folder) / "metrics.csv", timesteps)
+        is_asked_for = score is not None or patience > 0
+        self.scores = _evaluations(Path(folder) / "metrics.csv", timesteps) if folder is not None and is_asked_for else []
 
     @property
     def reason(self) -> str:
@@ -213,20 +214,17 @@ class StopTraining:
 
 
 def _evaluations(table: Path, timesteps: float) -> list[float]:
-    """Scores of the evaluations in a run's table of metrics, until so many steps."""
+    """Scores of the evaluations in a run's table of metrics, until so many steps. Of a killed process there may be half a row after."""
     try:
         with table.open(newline="", encoding="utf-8") as file:
-            rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+            rows = [row for row in csv.DictReader(file) if float(row["timesteps"]) <= timesteps]
+        columns = [key for key in (rows[0] if rows else ()) if str(key).startswith(_EVALUATION)]
+        found = [score({key.removeprefix(_EVALUATION): float(row[key]) for key in columns}) for row in rows] if columns else []
     except FileNotFoundError:
         return []
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, LookupError) as error:
         raise CheckpointError(f"{table}: expected a table of numbers: {' '.join(str(error).split())[:120]}") from None
-    until = [
-        {key.removeprefix(_EVALUATION): row[key] for key in row if key.startswith(_EVALUATION)}
-        for row in rows
-        if row["timesteps"] <= timesteps
-    ]
-    return [score(row) for row in until if row and not math.isnan(score(row))]
+    return [value for value in found if not math.isnan(value)]
 
 
 class Video:

@@ -250,15 +250,17 @@ def test_a_run_that_goes_on_remembers_its_evaluations_with_all_their_digits(tmp_
         row = metrics(100 * at, evaluation_return_mean=value)
         whole(AGENT, row), writer(AGENT, row), writer(AGENT, metrics(100 * at + 50))
     writer.close()
-    assert StopTraining(patience=4, folder=tmp_path).scores == whole.scores
+    with (tmp_path / "metrics.csv").open("a") as file:
+        file.write("99999,1,2\r\n1234")  # of a process that was killed
+    assert StopTraining(patience=4, folder=tmp_path, timesteps=1000).scores == whole.scores
     assert StopTraining(patience=4, folder=tmp_path, timesteps=250).scores == whole.scores[:3]
-    assert StopTraining(folder=tmp_path / "new").scores == []
+    assert StopTraining(patience=4, folder=tmp_path / "new").scores == []
 
 
 def test_a_broken_table_is_one_line(tmp_path):
     (tmp_path / "metrics.csv").write_text("timesteps,evaluation_return_mean\r\n10,many\r\n")
     with pytest.raises(CheckpointError, match=r"metrics\.csv: expected a table of numbers"):
-        StopTraining(folder=tmp_path)
+        StopTraining(score=1, folder=tmp_path)
 
 
 @pytest.mark.parametrize("wrong", [{"score": math.nan}, {"patience": -1}])
