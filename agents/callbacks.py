@@ -217,7 +217,8 @@ def _evaluations(table: Path, timesteps: float) -> list[float]:
     """Scores of the evaluations in a run's table of metrics, until so many steps. Of a killed process there may be half a row after."""
     try:
         with table.open(newline="", encoding="utf-8") as file:
-            rows = [row for row in csv.DictReader(file) if float(row["timesteps"]) <= timesteps]
+            whole = [line for line in file if line.endswith("\n")]
+        rows = [row for row in csv.DictReader(whole) if float(row["timesteps"]) <= timesteps]
         columns = [key for key in (rows[0] if rows else ()) if str(key).startswith(_EVALUATION)]
         found = [score({key.removeprefix(_EVALUATION): float(row[key]) for key in columns}) for row in rows] if columns else []
     except FileNotFoundError:

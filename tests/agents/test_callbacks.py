@@ -251,7 +251,7 @@ def test_a_run_that_goes_on_remembers_its_evaluations_with_all_their_digits(tmp_
         whole(AGENT, row), writer(AGENT, row), writer(AGENT, metrics(100 * at + 50))
     writer.close()
     with (tmp_path / "metrics.csv").open("a") as file:
-        file.write("99999,1,2\r\n1234")  # of a process that was killed
+        file.write("99999,1,2\r\n12")  # of a process that was killed
     assert StopTraining(patience=4, folder=tmp_path, timesteps=1000).scores == whole.scores
     assert StopTraining(patience=4, folder=tmp_path, timesteps=250).scores == whole.scores[:3]
     assert StopTraining(patience=4, folder=tmp_path / "new").scores == []

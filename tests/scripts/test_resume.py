@@ -129,7 +129,7 @@ def test_as_many_threads_of_torch_as_before(mprl):
     [
         (["--resume", "nowhere"], "nowhere: no such run folder"),
         (["--resume"], "resume"),
-        (["--resume", "x", "--seed", "1"], "--seed cannot be given with --resume: the run goes on as it was begun; only --steps, --minutes, "),
+        (["--resume", "x", "--seed", "1"], "--seed cannot be given with --resume: the run goes on as it was begun; only --steps, "),
         (["CartPole-v1", "--resume", "x"], "CartPole-v1 cannot be given with --resume"),
         (["--resume=x", "--agent.hidden=3"], "--agent.hidden cannot be given with --resume"),
         (["--resume", "x", "--steps", "1", "--minutes", "1"], "give --steps or --minutes, not both"),
