@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from mprl.agents.agent import Agent
 from mprl.agents.tabular.episodes import Episodes
+from mprl.agents.tabular.lookup import LookUp
 from mprl.agents.tabular.states import StateBatch, States
 from mprl.agents.tabular.tables import Table, Updates
 from mprl.errors import CheckpointError, SettingError
@@ -230,6 +231,10 @@ class TabularLearner(Agent):
         if deterministic:
             return probability.argmax(axis=1)
         return (self.random.random((len(probability), 1)) >= np.cumsum(probability, axis=1)[:, :-1]).sum(axis=1)
+
+    def policy_module(self) -> nn.Module:
+        best = self._probabilities(np.arange(self.num_states), deterministic=True).argmax(axis=1) + int(self.action_space.start)
+        return LookUp(self.states.sizes, best)
 
     def predict(self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False) -> tuple[Any, Any]:
         """Actions for one observation or a batch of them, as the environment gives them, and `state`.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import functools
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +33,7 @@ class Averaging(nn.Module):
         SettingError: another text.
     """
 
+    average: Any  # of the network's own type
     updates: Tensor
 
     def __init__(self, network: nn.Module, setting: str) -> None:
@@ -43,7 +45,7 @@ class Averaging(nn.Module):
         self.average = copy.deepcopy(network, {id(tensor): tensor for tensor in fixed}).requires_grad_(False)
         # on the CPU wherever the network is: nobody waits for a device to read it
         self.register_buffer("updates", torch.zeros((), dtype=torch.float64))
-        self._pair = [self.average.get_parameter(name) for name in learned], list(learned.values())
+        self._pair: tuple[list[Tensor], list[Tensor]] = [self.average.get_parameter(name) for name in learned], list(learned.values())
 
     @torch.no_grad()
     def update(self, steps: float) -> None:

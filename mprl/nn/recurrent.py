@@ -6,6 +6,8 @@ chunk are cut apart, each a sequence of its own, so that one call of torch's run
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
@@ -27,6 +29,8 @@ class Recurrent(nn.Module):
     Raises:
         SettingError: another kind.
     """
+
+    layer: Any  # nn.LSTM or nn.GRU
 
     def __init__(self, kind: str, inputs: int, hidden_size: int) -> None:
         super().__init__()

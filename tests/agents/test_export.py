@@ -14,7 +14,7 @@ import pytest
 import torch
 from gymnasium import spaces as kinds
 
-from mprl.agents import PPO, spaces
+from mprl.agents import PPO, QLearning, spaces
 from mprl.agents.descriptions import to_space
 from mprl.agents.export import METADATA, export
 from mprl.errors import MprlError, SettingError
@@ -52,7 +52,7 @@ def trained(case: str, **settings: Any) -> PPO:
     return agent.learn(96)
 
 
-def observed(agent: PPO, count: int) -> tuple[Any, np.ndarray[Any, Any]]:
+def observed(agent: Any, count: int) -> tuple[Any, np.ndarray[Any, Any]]:
     """Observations as the environment gives them, and flat."""
     batch = gym.vector.utils.batch_space(agent.observation_space, count)
     batch.seed(1)
@@ -69,7 +69,7 @@ def run(path: Path, flat: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return session.run(None, {"observation": flat})[0]
 
 
-def assert_same(path: Path, agent: PPO) -> None:
+def assert_same(path: Path, agent: Any) -> None:
     for count in (1, 3, 400):
         observation, flat = observed(agent, count)
         expected = agent.predict(observation, deterministic=True)[0]
@@ -100,6 +100,16 @@ def test_onnx_gives_the_same_actions_in_other_spaces(case, tmp_path):
 
 def test_the_averaged_weights_are_those_that_are_exported(tmp_path):
     agent = trained("bounded box", averaging="ema 0.9", normalize_observations=False)
+    assert_same(export(agent, tmp_path / "policy.pt2"), agent)
+
+
+@pytest.mark.parametrize(
+    "seen", [kinds.Discrete(6, start=2), kinds.MultiDiscrete([2, 3]), kinds.Tuple((kinds.Discrete(3), kinds.Discrete(2)))]
+)
+def test_a_table_is_looked_up(seen, tmp_path):
+    agent = QLearning(Anything(seen, kinds.Discrete(4, start=1)), iteration_steps=50)
+    agent.learn(500)
+    agent.table["action_values"][:] = np.random.default_rng(0).normal(size=agent.table["action_values"].shape)
     assert_same(export(agent, tmp_path / "policy.pt2"), agent)
 
 
