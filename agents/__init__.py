@@ -15,6 +15,7 @@ from mprl.agents.agent import Agent
 from mprl.agents.checkpoints import read_config
 from mprl.agents.evaluation import evaluate
 from mprl.agents.ppo import PPO
+from mprl.agents.reinforce import REINFORCE
 from mprl.agents.tabular import ModifiedPolicyIteration, PolicyEvaluation, PolicyIteration, TabularMDP, ValueIteration
 from mprl.agents.tabular.temporal_difference import TD0, DoubleQLearning, ExpectedSarsa, QLearning, Sarsa
 from mprl.errors import unknown_name
@@ -22,7 +23,7 @@ from mprl.errors import unknown_name
 AGENTS: dict[str, type[Agent]] = {
     agent.name: agent
     for agent in (
-        *(A2C, PPO),
+        *(A2C, PPO, REINFORCE),
         *(TD0, Sarsa, ExpectedSarsa, QLearning, DoubleQLearning),
     )
 }

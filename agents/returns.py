@@ -30,3 +30,24 @@ def generalized_advantage(
         running = delta[t] + carry[t] * running
         advantage[t] = running
     return advantage
+
+
+def discounted_return(reward: Tensor, next_value: Tensor, terminated: Tensor, truncated: Tensor, discount: float) -> Tensor:
+    """Returns of whole episodes: G_t = R_{t+1} + gamma G_{t+1} (Sutton & Barto, 3.9), the value where an episode was truncated.
+
+    Args:
+        reward, terminated, truncated: of steps t = 0 ... T - 1, (T, W).
+        next_value: value of the observation that step t led to, (T, W); looked at where an episode was truncated.
+        discount: gamma.
+
+    Returns:
+        G_t, (T, W).
+    """
+    gain = reward + discount * next_value * (truncated & ~terminated)
+    carry = discount * ~(terminated | truncated)
+    returns = torch.empty_like(gain)
+    running = torch.zeros_like(gain[0])
+    for t in range(len(gain) - 1, -1, -1):
+        running = gain[t] + carry[t] * running
+        returns[t] = running
+    return returns

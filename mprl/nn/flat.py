@@ -87,3 +87,16 @@ class FlatRMSprop(torch.optim.RMSprop):
         square = state["square_avg"]
         square.mul_(group["alpha"]).addcmul_(vector.grad, vector.grad, value=1 - group["alpha"])
         vector.addcdiv_(vector.grad, square.sqrt().add_(group["eps"]), value=-group["lr"])
+
+
+class FlatSGD(torch.optim.SGD):
+    """Plain gradient descent of one vector. `descend` is `step` without what torch does around it."""
+
+    def __init__(self, vector: nn.Parameter, lr: float) -> None:
+        super().__init__([vector], lr=lr)
+
+    @torch.no_grad()
+    def descend(self) -> None:
+        """One step."""
+        vector = self.param_groups[0]["params"][0]
+        vector.add_(vector.grad, alpha=-self.param_groups[0]["lr"])
