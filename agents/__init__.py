@@ -44,6 +44,7 @@ __all__ = [
     "load_agent",
     "A2C",
     "PPO",
+    "REINFORCE",
     "TabularMDP",
     "PolicyEvaluation",
     "PolicyIteration",

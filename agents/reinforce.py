@@ -35,7 +35,7 @@ OPTIMIZERS = ("adam", "sgd")
 class REINFORCESettings(OnPolicySettings):
     """Settings of REINFORCE."""
 
-    learning_rate: Scheduled = 1e-3
+    learning_rate: Scheduled = 3e-3
     """Step size of the optimiser."""
     n_episodes: int = 8
     """Whole episodes before each update, over all worlds; rounded up to as many in each world, so that short ones are not preferred."""
