@@ -123,8 +123,8 @@ class REINFORCE(OnPolicyAgent):
         returns, weight, value = rollout.flat(returns), rollout.flat(weight), rollout.flat(rollout.value)
         if s.normalize_returns:
             model.returns.update(returns)
-        baseline = {"none": 0.0, "constant": self._constant(returns), "value": value}[s.baseline]
-        advantage = weight * (returns - baseline) / model.returns.std
+        baseline: dict[str, Tensor | float] = {"none": 0.0, "constant": self._constant(returns), "value": value}
+        advantage = weight * (returns - baseline[s.baseline]) / model.returns.std
         target = (returns - model.returns.mean) / model.returns.std
         self.optimizer.param_groups[0]["lr"] = self._scheduled("learning_rate")
         episodes = int((rollout.terminated | rollout.truncated).sum())

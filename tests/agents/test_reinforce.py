@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from itertools import pairwise
 from typing import Any
 
 import gymnasium as gym
@@ -173,8 +174,8 @@ def test_steps_are_counted_as_they_were_taken():
     agent, told = REINFORCE(gym.make("CartPole-v1"), seed=0, n_episodes=2), []
     agent.learn(1_000, callback=lambda agent, metrics: told.append((metrics["timesteps"], agent.crossed(200))))
     steps = [0, *(each for each, _ in told)]
-    assert len({after - before for before, after in zip(steps, steps[1:], strict=False)}) > 5
-    assert [crossed for _, crossed in told] == [after // 200 > before // 200 for before, after in zip(steps, steps[1:], strict=False)]
+    assert len({after - before for before, after in pairwise(steps)}) > 5
+    assert [crossed for _, crossed in told] == [after // 200 > before // 200 for before, after in pairwise(steps)]
 
 
 @pytest.mark.parametrize("mode", AutoresetMode)
