@@ -13,6 +13,7 @@ import torch
 from mprl.agents.a2c import A2C
 from mprl.agents.agent import Agent
 from mprl.agents.checkpoints import read_config
+from mprl.agents.dqn import DQN
 from mprl.agents.evaluation import evaluate
 from mprl.agents.ppo import PPO
 from mprl.agents.reinforce import REINFORCE
@@ -23,7 +24,7 @@ from mprl.errors import unknown_name
 AGENTS: dict[str, type[Agent]] = {
     agent.name: agent
     for agent in (
-        *(A2C, PPO, REINFORCE),
+        *(A2C, PPO, REINFORCE, DQN),
         *(TD0, Sarsa, ExpectedSarsa, QLearning, DoubleQLearning),
     )
 }
@@ -45,6 +46,7 @@ __all__ = [
     "A2C",
     "PPO",
     "REINFORCE",
+    "DQN",
     "TabularMDP",
     "PolicyEvaluation",
     "PolicyIteration",

@@ -178,9 +178,14 @@ class TorchBatch(Batch):
         """First observations, (W, n)."""
         return self.observation(super().reset(seed))
 
+    raw_step = Batch.step  # in arrays, for those who make tensors of many steps at once
+
     def step(self, action: Tensor) -> Step:
         """Act in all worlds; `action` is a tensor in the environment's own units."""
-        step = super().step(action if self.output == "torch" else action.cpu().numpy())
+        return self.as_tensors(super().step(action if self.output == "torch" else action.cpu().numpy()))
+
+    def as_tensors(self, step: Step) -> Step:
+        """What `raw_step` gave, as `step` gives it."""
         tensor = functools.partial(torch.as_tensor, device=self.device)
         return Step(
             self.observation(step.observation),

@@ -39,12 +39,21 @@ class FlatParameters:
     def clip_gradient(self, max_norm: float) -> Tensor:
         """Scale the gradient down to a norm of at most `max_norm`; returns the norm that it had."""
         norm = self.gradient.norm()
-        self.gradient.mul_((max_norm / (norm + 1e-6)).clamp_(max=1.0))
+        if norm.is_cuda:  # without waiting for it
+            self.gradient.mul_((max_norm / (norm + 1e-6)).clamp_(max=1.0))
+        elif norm > max_norm:
+            self.gradient.mul_(max_norm / (norm + 1e-6))
         return norm
 
 
 class FlatAdam(torch.optim.Adam):
-    """Adam (Kingma & Ba 2015) of one vector. `descend` is `step` without what torch does around it: 15 µs, not 100 on a CPU."""
+    """Adam (Kingma & Ba 2015) of one vector. `descend` is `step` without what torch does around it, which takes 20 µs a step.
+
+    Moments below 1e-30, which change no step, become 0: those of weights whose gradient has vanished (dead ReLU units) would come to
+    1e-45 and stay there, and processors take twice the time for such numbers.
+    """
+
+    _SWEEP = 128  # steps between two looks for them; β₁ = .9 takes 175 from 1e-30 to where it gets slow
 
     def __init__(self, vector: nn.Parameter, lr: float, eps: float = 1e-8) -> None:
         super().__init__([vector], lr=lr, eps=eps, fused=True)
@@ -59,14 +68,17 @@ class FlatAdam(torch.optim.Adam):
             return
         state = self.state[vector]
         if not state:
-            state |= {"step": torch.zeros(()), "exp_avg": torch.zeros_like(vector), "exp_avg_sq": torch.zeros_like(vector)}
-        state["step"] += 1
-        count, (beta1, beta2) = state["step"].item(), group["betas"]
-        first, second, gradient = state["exp_avg"], state["exp_avg_sq"], vector.grad
-        first.lerp_(gradient, 1 - beta1)
-        second.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-        scale = (second.sqrt() / (1 - beta2**count) ** 0.5).add_(group["eps"])
-        vector.addcdiv_(first, scale, value=-group["lr"] / (1 - beta1**count))
+            state |= {"step": torch.zeros(()), "exp_avg": torch.zeros_like(vector.data), "exp_avg_sq": torch.zeros_like(vector.data)}
+        first, second, count = state["exp_avg"], state["exp_avg_sq"], state["step"]
+        count += 1
+        beta1, beta2 = group["betas"]
+        torch._fused_adam_(
+            [vector], [vector.grad], [first], [second], [], [count],
+            lr=group["lr"], beta1=beta1, beta2=beta2, weight_decay=0.0, eps=group["eps"], amsgrad=False, maximize=False,
+        )  # fmt: skip
+        if count % self._SWEEP == 0:
+            for moment in (first, second):
+                torch.hardshrink(moment, 1e-30, out=moment)
 
 
 class FlatRMSprop(torch.optim.RMSprop):
