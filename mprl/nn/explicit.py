@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mprl.nn.mlp import Tanh
 from mprl.nn.products import linear, product, product_of_columns
 
 _aten = torch.ops.aten
@@ -29,13 +28,13 @@ class _Activation(NamedTuple):
 def _tanh(inputs: Tensor) -> Tensor:
     if inputs.is_cuda:
         return inputs.tanh_()
-    np.tanh(inputs.numpy(), out=inputs.numpy())  # see `Tanh`
+    np.tanh(inputs.numpy(), out=inputs.numpy())  # ten times as fast as torch's
     return inputs
 
 
 _ACTIVATIONS = {
     nn.ReLU: _Activation(torch.relu_, lambda gradient, output: _aten.threshold_backward(gradient, output, 0)),
-    Tanh: _Activation(_tanh, _aten.tanh_backward),
+    nn.Tanh: _Activation(_tanh, _aten.tanh_backward),
     nn.ELU: _Activation(_aten.elu_, lambda gradient, output: _aten.elu_backward(gradient, 1.0, 1.0, 1.0, True, output)),
     nn.SiLU: _Activation(nn.functional.silu, _aten.silu_backward, keeps_output=False),
 }
