@@ -1,4 +1,4 @@
-"""`mprl benchmark env|ppo|peers|profile|imitation|render|soak`: our figures beside the peer's and the limit's, from one run.
+"""`mprl benchmark env|ppo|peers|profile|deep|imitation|render|soak`: our figures beside the peer's and the limit's, from one run.
 
 The peer is what people use today; the limit is what no implementation on this machine can exceed. What is compared is measured in
 turn, in short rounds, and the medians are told.
@@ -117,6 +117,20 @@ class ProfileOptions(LearningOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class DeepOptions(Options):
+    """Deep agents: speed and time to a solved CartPole against Stable-Baselines3, returns of presets against RL Zoo's."""
+
+    algorithms: tuple[str, ...] = ("ppo", "a2c", "dqn")
+    """whose speed is measured"""
+    runs: Annotated[tuple[Path, ...], tyro.conf.arg(name="from", metavar="DIR ...", help_behavior_hint="")] = field(default=())
+    """run folders of `mprl train`, whose best agents are judged instead"""
+    seeds: Annotated[int, tyro.conf.arg(metavar="N")] = 5
+    """runs to a solved CartPole with each algorithm, ours and theirs"""
+    seconds: Annotated[float, tyro.conf.arg(metavar="S")] = 20.0
+    """for each comparison of speed"""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RenderOptions(Options):
     """Pictures: drawing and filming, against Humanoid-v5 and MuJoCo's bare drawing."""
 
@@ -152,6 +166,7 @@ def main(argv: Sequence[str]) -> int:
         "imitation": (ImitationOptions, imitation),
         "peers": (PeersOptions, peers),
         "profile": (ProfileOptions, profile),
+        "deep": (DeepOptions, deep),
         "render": (RenderOptions, render),
         "soak": (SoakOptions, soak),
     }
@@ -172,7 +187,8 @@ def main(argv: Sequence[str]) -> int:
     # an environment's tensors are small: a step of 1024 worlds took 45.0 ms with one torch thread, 46.4 with two
     torch.set_num_threads(1 if argv[0] in ("env", "soak") else options.threads)
     measured = measure(options)
-    report = Report(argv[0], measured.figures, measured.settings, command_line(argv), measured.overview)
+    name = "returns" if argv[0] == "deep" and options.runs else argv[0]  # a table of its own
+    report = Report(name, measured.figures, measured.settings, command_line(argv), measured.overview)
     written = []
     if options.json is not None:
         report.write_json(options.json)
@@ -227,6 +243,14 @@ def profile(options: ProfileOptions) -> Measured:
     from mprl.scripts.benchmarks.profiling import measure
 
     return measure(options.motion or default_motion(), options.num_envs, options.threads, options.seconds)
+
+
+def deep(options: DeepOptions) -> Measured:
+    """Figures of deep agents."""
+    from mprl.scripts.benchmarks.deep import measure
+
+    o = options
+    return measure(() if o.runs else o.algorithms, o.runs, o.seeds, o.seconds, o.threads)
 
 
 def render(options: RenderOptions) -> Measured:
