@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import math
@@ -25,7 +26,7 @@ from mprl.agents.environments import TorchBatch, check_environment, check_seed
 from mprl.agents.statistics import EpisodeStatistics
 from mprl.devices import available
 from mprl.errors import CheckpointError, SettingError, nearest
-from mprl.nn import schedules
+from mprl.nn import schedules, threads
 
 Metrics = dict[str, float]
 Callback = Callable[["Agent", Metrics], bool | None]
@@ -126,6 +127,15 @@ class Agent(ABC):
     def _restore_extra_state(self, tensors: dict[str, Tensor]) -> None:  # noqa: B027
         """Go on from what `_extra_state` returned."""
 
+    @property
+    def threads(self) -> int:
+        """Torch's threads to learn with."""
+        return max([1, *(threads.worth(network, self._minibatch()) for network in self._networks().values())])
+
+    def _minibatch(self) -> int:
+        """Samples in one step of the optimiser."""
+        return int(getattr(self.settings, "batch_size", 1))
+
     def act(self, observation: Tensor, deterministic: bool = False) -> Tensor:
         """Actions in the environment's units for flat observations (W, n) on the agent's device."""
         return self._choose(observation, deterministic)
@@ -221,7 +231,10 @@ class Agent(ABC):
 
             display = ProgressDisplay(None if total_timesteps is None else goal, max_seconds, self.num_timesteps, self.seconds)
         before, began, start = self.seconds, time.perf_counter(), self.num_timesteps
-        try:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(threads.limited(self.threads))
+            if display is not None:
+                stack.callback(display.close)
             while self.num_timesteps < goal and time.perf_counter() - began < limit:
                 if self.observation is None:
                     self.observation = self._first_observation()
@@ -235,9 +248,6 @@ class Agent(ABC):
                     display(self, metrics)
                 if callback is not None and callback(self, metrics) is False:
                     break
-        finally:
-            if display is not None:
-                display.close()
         return self
 
     def predict(self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False) -> tuple[Any, Any]:

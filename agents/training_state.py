@@ -36,7 +36,7 @@ def collect(agent: Agent) -> tuple[dict[str, Tensor], dict[str, Any]]:
         "num_envs": agent.batch.num_worlds,
         "device": agent.device.type,
         "seconds": agent.seconds,
-        "torch_threads": torch.get_num_threads(),
+        "torch_threads": agent.threads,
         "learning_rates": {name: [group["lr"] for group in o.param_groups] for name, o in agent._optimizers().items()},
     }
     return tensors, numbers
@@ -63,10 +63,10 @@ def restore(agent: Agent, tensors: dict[str, Tensor], numbers: dict[str, Any]) -
                 raise CheckpointError(f"{what}; load with training=False to begin anew from its weights")
         if numbers["num_timesteps"] != agent.num_timesteps:
             raise CheckpointError(f"learning was saved at step {numbers['num_timesteps']}, the weights at {agent.num_timesteps}")
-        if numbers["torch_threads"] != torch.get_num_threads():
+        if numbers["torch_threads"] != agent.threads:
             log.warning(
                 "saved with %s threads of torch, here are %s: learning goes on, but not bit for bit (torch.set_num_threads)",
-                numbers["torch_threads"], torch.get_num_threads(),
+                numbers["torch_threads"], agent.threads,
             )  # fmt: skip
         if "observation" in tensors:
             if not agent.batch.has_state:
