@@ -25,6 +25,8 @@ from mprl.errors import CheckpointError, SettingError, UnknownNameError, nearest
 from mprl.scripts import environments
 from mprl.scripts.options import check_folder, parse
 
+TOLERANCE = 1e-9  # of values: equal actions are to look equal
+
 Planner = Literal["value-iteration", "policy-iteration", "modified-policy-iteration", "policy-evaluation"]
 
 
@@ -218,12 +220,10 @@ def plan(options: Any) -> Path:
 
 def solve(env: Any, planner: str, discount: float) -> Any:
     """The solution of an environment that has `P`."""
-    from mprl import agents as module
-
-    agents: Any = module
+    from mprl import agents
 
     mdp = agents.TabularMDP.from_gymnasium(env, discount=discount)
     if planner == "policy-evaluation":
-        return agents.PolicyEvaluation(mdp, mdp.random_policy()).solve()
+        return agents.PolicyEvaluation(mdp, mdp.random_policy()).solve(tolerance=TOLERANCE)
     name = "".join(word.capitalize() for word in planner.split("-"))
-    return getattr(agents, name)(mdp).solve()
+    return getattr(agents, name)(mdp).solve(tolerance=TOLERANCE)
