@@ -19,7 +19,8 @@ from mprl.agents.ppo import PPO
 from mprl.agents.reinforce import REINFORCE
 from mprl.agents.tabular import ModifiedPolicyIteration, PolicyEvaluation, PolicyIteration, TabularMDP, ValueIteration
 from mprl.agents.tabular.temporal_difference import TD0, DoubleQLearning, ExpectedSarsa, QLearning, Sarsa
-from mprl.errors import unknown_name
+from mprl.errors import SettingError, unknown_name
+from mprl.imports import user_module
 
 AGENTS: dict[str, type[Agent]] = {
     agent.name: agent
@@ -30,18 +31,35 @@ AGENTS: dict[str, type[Agent]] = {
 }
 
 
+def find_agent(name: str) -> type[Agent]:
+    """The algorithm of this name, or of `module:Class` for one of your own, whose module may lie in the current folder.
+
+    Raises:
+        UnknownNameError: there is none.
+        SettingError: its module cannot be imported, or it is no `Agent`.
+    """
+    module, colon, own = name.rpartition(":")
+    if not colon:
+        if name not in AGENTS:
+            raise unknown_name("agent", name, AGENTS, "mprl list agents")
+        return AGENTS[name]
+    kind = getattr(user_module(module), own, None)
+    if not (isinstance(kind, type) and issubclass(kind, Agent)):
+        raise SettingError(f"expected '{own}' in the module '{module}' to be a subclass of mprl.agents.Agent, found {kind!r}")
+    kind.name = name  # by which a saved one is found again
+    return kind
+
+
 def load_agent(folder: str | Path, env: Any = None, device: torch.device | str = "cpu", training: bool = True) -> Agent:
     """Load a saved agent of any kind; see `Agent.load`."""
-    name = read_config(Path(folder))["agent"]
-    if name not in AGENTS:
-        raise unknown_name("agent", str(name), AGENTS, "mprl list agents")
-    return AGENTS[name].load(folder, env, device, training)
+    return find_agent(str(read_config(Path(folder))["agent"])).load(folder, env, device, training)
 
 
 __all__ = [
     "AGENTS",
     "Agent",
     "evaluate",
+    "find_agent",
     "load_agent",
     "A2C",
     "PPO",

@@ -6,12 +6,8 @@ import copy
 import dataclasses
 import enum
 import functools
-import importlib
 import inspect
-import os
 import re
-import sys
-import traceback
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,7 +18,8 @@ import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 
 import mprl  # noqa: F401  registers our environments
-from mprl.errors import SettingError, UnknownNameError, unknown_name
+from mprl.errors import SettingError, unknown_name
+from mprl.imports import user_module
 
 # Given by options of the command itself, or of no use on a command line.
 _NOT_OPTIONS = ("self", "num_envs", "render_mode", "output", "device", "autoreset_mode")
@@ -37,27 +34,11 @@ def find(env_id: str) -> EnvSpec:
     """
     module, _, name = env_id.rpartition(":")
     if module:
-        _import(module)
+        user_module(module)
     try:
         return gym.spec(name)
     except gym.error.Error:
         raise unknown_name("environment", name, gym.registry, "mprl list envs") from None
-
-
-def _import(module: str) -> None:
-    folder = os.getcwd()
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
-    try:
-        importlib.import_module(module)
-    except Exception as error:  # a user's file can fail in every way
-        if isinstance(error, ModuleNotFoundError) and error.name and f"{module}.".startswith(f"{error.name}."):
-            raise UnknownNameError(f"no module named '{module}' in {folder} or among the installed packages") from None
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        place = f"{where.filename}, line {where.lineno}"
-        if isinstance(error, SyntaxError):
-            place = f"{error.filename}, line {error.lineno}"
-        raise SettingError(f"the module '{module}' cannot be imported: {place}: {type(error).__name__}: {error}") from None
 
 
 def ours() -> dict[str, str]:

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from mprl.errors import CheckpointError, SettingError, unknown_name
+from mprl.errors import CheckpointError, SettingError
 from mprl.scripts import environments, evaluate, resume
 from mprl.scripts.options import parse
 from mprl.scripts.tables import table
@@ -103,13 +103,12 @@ def read(argv: Sequence[str]) -> Any:
     Raises:
         MprlError: an unknown environment, agent or option, or a value that cannot be.
     """
-    from mprl.agents import AGENTS
+    from mprl.agents import AGENTS, find_agent
 
     words = list(argv)
     help_wanted = "-h" in words or "--help" in words
     env_at, name = named(words)
-    if name not in AGENTS:
-        raise unknown_name("agent", name, AGENTS, "mprl list agents")
+    kind = find_agent(name)
     if env_at is None and not help_wanted:
         raise SettingError("which environment? mprl train ENV_ID --agent NAME (mprl list envs)")
     if env_at is None:
@@ -118,7 +117,7 @@ def read(argv: Sequence[str]) -> Any:
     spec = environments.find(env_id)
     words = ["--help"] if help_wanted else [env_id, *words]
     about = f"Train {name} in {spec.id}. {environments.summary(spec)}"
-    options: Any = parse(options_for(spec, AGENTS[name]), "mprl train", words, about, f"mprl train {env_id} --agent {name} --help")
+    options: Any = parse(options_for(spec, kind), "mprl train", words, about, f"mprl train {env_id} --agent {name} --help")
     _check(options)
     return options
 
@@ -209,9 +208,9 @@ def check_device(device: str | None) -> None:
 
 def make_agent(options: Any) -> Agent:
     """The agent, in a batch of the environment."""
-    from mprl.agents import AGENTS
+    from mprl.agents import find_agent
 
-    kind = AGENTS[options.agent]
+    kind = find_agent(options.agent)
     env = environments.make(options.env_id, worlds(options), options.device, **environments.changed(options.env))
     settings = {field.name: getattr(options.agent_settings, field.name) for field in dataclasses.fields(options.agent_settings)}
     agent = kind(env, seed=options.seed, device=options.device, **settings)
@@ -221,20 +220,20 @@ def make_agent(options: Any) -> Agent:
 
 def worlds(options: Any) -> int:
     """How many are stepped together: as asked for, the preset's, or as many as suit the environment."""
-    from mprl.agents import AGENTS
+    from mprl.agents import find_agent
 
     spec = environments.find(options.env_id)
-    preset = AGENTS[options.agent].training_preset(spec.id).get("num_envs")
+    preset = find_agent(options.agent).training_preset(spec.id).get("num_envs")
     return int(options.num_envs or preset or (64 if spec.vector_entry_point else 16))
 
 
 def plan(options: Any) -> Plan:
     """Until when to train, and how often to save and to evaluate."""
-    from mprl.agents import AGENTS
+    from mprl.agents import find_agent
     from mprl.agents.runs import Plan
 
     spec = environments.find(options.env_id)
-    preset = AGENTS[options.agent].training_preset(spec.id)
+    preset = find_agent(options.agent).training_preset(spec.id)
     steps = options.steps or preset.get("steps", DEFAULT_STEPS)
     evaluate_every = preset.get("evaluate_every", DEFAULT_EVALUATE_EVERY) if options.evaluate_every is None else options.evaluate_every
     return Plan(
@@ -252,7 +251,7 @@ def plan(options: Any) -> Plan:
 def default_folder(env_id: str, agent: str) -> Path:
     """`runs/DeepMimic-v0-ppo-2025-11-20-091500`."""
     name = env_id.rpartition(":")[2].rpartition("/")[2]
-    return Path("runs") / f"{name}-{agent}-{datetime.now():%Y-%m-%d-%H%M%S}"
+    return Path("runs") / f"{name}-{agent.rpartition(':')[2]}-{datetime.now():%Y-%m-%d-%H%M%S}"
 
 
 def free_folder(folder: Path) -> Path:

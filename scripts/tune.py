@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from mprl import extras
-from mprl.errors import CheckpointError, MprlError, SettingError, unknown_name
+from mprl.errors import CheckpointError, MprlError, SettingError
 from mprl.scripts import environments, evaluate, train
 from mprl.scripts.options import parse
 from mprl.scripts.tables import table
@@ -112,13 +112,12 @@ def resume(argv: Sequence[str]) -> int:
 
 def read(argv: Sequence[str]) -> Any:
     """The options, with `env` and `agent_settings` for the environment and the agent that they name."""
-    from mprl.agents import AGENTS
+    from mprl.agents import find_agent
 
     words = list(argv)
     help_wanted = "-h" in words or "--help" in words
     env_at, name = train.named(words)
-    if name not in AGENTS:
-        raise unknown_name("agent", name, AGENTS, "mprl list agents")
+    kind = find_agent(name)
     if env_at is None and not help_wanted:
         raise SettingError("which environment? mprl tune ENV_ID --agent NAME (mprl list envs)")
     if env_at is None:
@@ -127,9 +126,7 @@ def read(argv: Sequence[str]) -> Any:
     spec = environments.find(env_id)
     words = ["--help"] if help_wanted else [env_id, *words]
     about = f"Search for good settings of {name} in {spec.id}. Settings given here are not searched for."
-    options: Any = parse(
-        train.options_for(spec, AGENTS[name], Options), "mprl tune", words, about, f"mprl tune {env_id} --agent {name} --help"
-    )
+    options: Any = parse(train.options_for(spec, kind, Options), "mprl tune", words, about, f"mprl tune {env_id} --agent {name} --help")
     train.check_end(SimpleNamespace(steps=options.steps, minutes=None, stop_at=None))
     for setting in ("trials", "evaluations", "episodes"):
         if getattr(options, setting) < 1:
@@ -158,9 +155,9 @@ def begin(options: Any, words: list[str], folder: Path) -> dict[str, Any]:
 
 def _standard(options: Any) -> Any:
     """The agent's settings where none are given."""
-    from mprl.agents import AGENTS
+    from mprl.agents import find_agent
 
-    kind = AGENTS[options.agent]
+    kind = find_agent(options.agent)
     return kind.Settings(**_tuples(kind.presets(environments.find(options.env_id).id)))
 
 
@@ -183,10 +180,12 @@ def tune(options: Any, space: dict[str, Any], folder: Path) -> int:
     Returns:
         Exit code: 0, or 128 + the signal that ended it.
     """
-    from mprl.agents import AGENTS, runs
+    from mprl.agents import find_agent, runs
     from mprl.agents.tuning import Study
 
-    steps = options.steps or AGENTS[options.agent].training_preset(environments.find(options.env_id).id).get("steps", train.DEFAULT_STEPS)
+    steps = options.steps or find_agent(options.agent).training_preset(environments.find(options.env_id).id).get(
+        "steps", train.DEFAULT_STEPS
+    )
     with runs.alone(folder), train.stopping() as stopped:
         study = Study(folder, space, options.seed)
         while len(study.outcomes()) < options.trials and stopped() is None:
@@ -232,7 +231,7 @@ def _tell(outcome: Outcome, trials: int, best: Outcome | None) -> None:
 
 
 def _summarise(study: Study, options: Any, steps: float, folder: Path) -> None:
-    from mprl.agents import AGENTS
+    from mprl.agents import find_agent
     from mprl.agents.checkpoints import write_atomically
     from mprl.agents.tuning import as_toml
 
@@ -252,7 +251,7 @@ def _summarise(study: Study, options: Any, steps: float, folder: Path) -> None:
     lines = (
         f"# {asked_for}: trial {best.number} of {len(outcomes)}, score {best.score:.6g}",
         f'["{environments.find(options.env_id).id}"]',
-        *as_toml({**training, **_differing(found, AGENTS[options.agent].Settings())}),
+        *as_toml({**training, **_differing(found, find_agent(options.agent).Settings())}),
     )
     write_atomically(folder / PRESET, "\n".join((*lines, "")).encode())
     print("\n".join((*lines, "")))

@@ -115,8 +115,7 @@ ALGORITHMS = {
             target_update_interval=10,
             train_freq=256,
             gradient_steps=128,
-            exploration_fraction=0.16,
-            exploration_final_eps=0.04,
+            exploration="linear 1 0.04 8000",
             hidden=(256, 256),
         ),
         theirs=dict(
