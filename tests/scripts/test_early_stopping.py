@@ -63,3 +63,11 @@ def test_films_are_made_at_the_beginning_and_on_schedule(mprl):
 def test_a_mistake_is_told_in_one_line(mprl, tmp_path, words, says):
     assert mprl("train", "CartPole-v1", *words).mistake == says
     assert list(tmp_path.iterdir()) == []
+
+
+def test_where_an_evaluation_may_never_end_it_cannot_end_a_run(mprl, tmp_path):
+    mistake = mprl("train", "CliffWalking-v1", "--agent", "sarsa", "--patience", "3", "--out", "run").mistake
+    assert mistake.startswith(
+        "CliffWalking-v1 is registered without max_episode_steps, so an evaluation may never end: leave out --stop-at"
+    )
+    assert list(tmp_path.iterdir()) == []
