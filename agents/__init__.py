@@ -17,6 +17,7 @@ from mprl.agents.dqn import DQN
 from mprl.agents.evaluation import evaluate
 from mprl.agents.ppo import PPO
 from mprl.agents.reinforce import REINFORCE
+from mprl.agents.sac import SAC
 from mprl.agents.tabular import ModifiedPolicyIteration, PolicyEvaluation, PolicyIteration, TabularMDP, ValueIteration
 from mprl.agents.tabular.temporal_difference import TD0, DoubleQLearning, ExpectedSarsa, QLearning, Sarsa
 from mprl.errors import SettingError, unknown_name
@@ -25,7 +26,7 @@ from mprl.imports import user_module
 AGENTS: dict[str, type[Agent]] = {
     agent.name: agent
     for agent in (
-        *(A2C, PPO, REINFORCE, DQN),
+        *(A2C, PPO, REINFORCE, DQN, SAC),
         *(TD0, Sarsa, ExpectedSarsa, QLearning, DoubleQLearning),
     )
 }
@@ -65,6 +66,7 @@ __all__ = [
     "PPO",
     "REINFORCE",
     "DQN",
+    "SAC",
     "TabularMDP",
     "PolicyEvaluation",
     "PolicyIteration",

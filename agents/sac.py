@@ -1,0 +1,209 @@
+"""Soft actor-critic (Haarnoja et al. 2018, arXiv 1812.05905): a policy that is rewarded for its entropy, from a replay memory.
+
+One iteration: act by drawing from the policy and remember it; for each minibatch move two action values towards
+r + γ (min Q'(s', a') - α log π(a'|s')), the policy towards what they value, and α towards where the policy's entropy is as wanted.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from gymnasium.spaces import Box
+from torch import Tensor, nn
+
+from mprl.agents.agent import Metrics
+from mprl.agents.descriptions import in_words
+from mprl.agents.off_policy import Behaviour, OffPolicyAgent, OffPolicySettings
+from mprl.agents.replay import Transitions
+from mprl.errors import SettingError
+from mprl.nn import precision, schedules
+from mprl.nn.distributions import SquashedGaussian
+from mprl.nn.explicit import ExplicitMLP
+from mprl.nn.flat import FlatAdam, FlatParameters
+from mprl.nn.mlp import mlp
+from mprl.nn.schedules import Scheduled
+
+LOG_STD = (-20.0, 2.0)  # bounds of the logarithm of the standard deviation
+
+
+@dataclass(frozen=True)
+class SACSettings(OffPolicySettings):
+    """Settings of SAC."""
+
+    tau: float = 0.005
+    """How far the target networks go towards those that learn, at each gradient step."""
+    ent_coef: Scheduled = 1.0
+    """Weight α of the entropy, where rewards have weight 1; where it is learned, at the start."""
+    learn_ent_coef: bool = True
+    """Learn α so that the entropy is `target_entropy`, or keep to `ent_coef`."""
+    target_entropy: float | None = None
+    """Entropy that the policy should have, nats, where the action range is [-1, 1]; None: minus the number of actions."""
+
+    _fractions: ClassVar[tuple[str, ...]] = ("gamma", "tau")
+    _positive_schedules: ClassVar[tuple[str, ...]] = ("learning_rate", "ent_coef")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.tau > 0:
+            raise SettingError(f"tau must be positive, found {self.tau}")
+        if self.learn_ent_coef and isinstance(self.ent_coef, str):
+            raise SettingError(f"ent_coef '{self.ent_coef}' is a schedule: set learn_ent_coef=False too, or give the number to learn from")
+        if self.target_entropy is not None and not self.learn_ent_coef:
+            raise SettingError("target_entropy is for a weight of the entropy that is learned, found learn_ent_coef=False")
+
+
+class ActorCritic(nn.Module):
+    """A policy (means and logarithms of standard deviations) and two action values."""
+
+    def __init__(self, observation_size: int, actions: int, settings: SACSettings) -> None:
+        super().__init__()
+        s = settings
+        self.actor = mlp(observation_size, s.hidden, 2 * actions, s.activation, output_gain=0.01)
+        self.critics = nn.ModuleList(mlp(observation_size + actions, s.hidden, 1, s.activation) for _ in range(2))
+        self.log_ent_coef = nn.Parameter(torch.tensor([math.log(schedules.value(s.ent_coef, 0))]))
+
+    def policy(self, observation: Tensor) -> SquashedGaussian:
+        """The distribution of actions in [-1, 1] for observations (N, n)."""
+        return policy(self.actor(observation))
+
+
+def policy(output: Tensor) -> SquashedGaussian:
+    """The distribution that the actor's output (N, 2a) stands for."""
+    mean, log_std = output.chunk(2, dim=-1)
+    return SquashedGaussian(mean, log_std.clamp(*LOG_STD))
+
+
+def soft_target(reward: Tensor, discount: Tensor, next_values: Tensor, next_log_prob: Tensor, ent_coef: float) -> Tensor:
+    """r + γ (min Q'(s', a') - α log π(a'|s')), (N,); next_values (2, N)."""
+    return reward + discount * (next_values.amin(0) - ent_coef * next_log_prob)
+
+
+class SAC(OffPolicyAgent):
+    """`SAC(env, seed=0, **settings)`: see `SACSettings`, and `Agent` for the interface.
+
+    Args:
+        env: a Gymnasium environment, single or vector, with actions in a Box with finite bounds.
+        seed: of weights, noise and minibatches.
+        device: where the networks live; by default the environment's. The memory is on the CPU.
+        settings: fields of `SACSettings`; what is not given comes from the preset for this environment, if there is one.
+    """
+
+    name = "sac"
+    action_spaces = (Box,)
+    Settings = SACSettings
+    settings: SACSettings
+
+    def _build(self) -> None:
+        s = self.settings
+        require_bounds(self.action_space)
+        self.actions = math.prod(self.action_space.shape)
+        self.target_entropy = -float(self.actions) if s.target_entropy is None else s.target_entropy
+        self.model = ActorCritic(self.observation_size, self.actions, s).to(self.device)
+        self.target = copy.deepcopy(self.model.critics)
+        parts = {"actor": self.model.actor.parameters(), "critics": self.model.critics.parameters(), "ent_coef": [self.model.log_ent_coef]}
+        self.parameters = {name: FlatParameters(part) for name, part in parts.items()}
+        self._target_parameters = FlatParameters(self.target.parameters())
+        rate = schedules.value(s.learning_rate, 0)
+        self.optimizers = {name: FlatAdam(part.vector, lr=rate) for name, part in self.parameters.items()}
+        reduced = precision.uses_bfloat16(s.precision, self.device)
+        self._actor = ExplicitMLP(self.model.actor, reduced)
+        self._critics, self._targets = ([ExplicitMLP(net, reduced) for net in nets] for nets in (self.model.critics, self.target))  # type: ignore[arg-type]
+        self._notes: list[Tensor] = []
+
+    def _action_kind(self) -> tuple[tuple[int, ...], torch.dtype]:
+        return (self.actions,), torch.float32
+
+    def _behaviour(self, steps: int, random: bool) -> Behaviour:
+        if random:
+            shape = (steps, self.batch.num_worlds, self.actions)
+            anything = 2 * torch.rand(shape, generator=self.generator, device=self.device) - 1
+            return lambda t, observation: anything[t]
+        return lambda t, observation: policy(self._actor(observation)).sample(self.generator)
+
+    # --- learning -----------------------------------------------------------------------------------------------------------
+
+    @property
+    def ent_coef(self) -> float:
+        """The weight of the entropy as of now."""
+        return float(self.model.log_ent_coef.detach().exp()) if self.settings.learn_ent_coef else self._scheduled("ent_coef")
+
+    def _improve(self, gradient_steps: int) -> None:
+        s, rate = self.settings, self._scheduled("learning_rate")
+        for optimizer in self.optimizers.values():
+            optimizer.param_groups[0]["lr"] = rate
+        for _ in range(gradient_steps):
+            drawn = self.replay[self.replay.sample(s.batch_size, self._draws)]
+            drawn = Transitions(*(field.to(self.device) for field in drawn))
+            ent_coef = self.ent_coef
+            of_critics = self._improve_critics(drawn, ent_coef)
+            of_actor = self._improve_actor(drawn.observation, ent_coef)
+            self._target_parameters.vector.data.lerp_(self.parameters["critics"].vector.data, s.tau)
+            self._notes.append(torch.stack((*of_critics, *of_actor)))
+
+    def _improve_critics(self, drawn: Transitions, ent_coef: float) -> tuple[Tensor, Tensor]:
+        """One step of both action values along the gradient of ½ (Q(s, a) - target)², eq. 5."""
+        next_action, next_log_prob = policy(self._actor(drawn.next_observation)).rsample(self.generator)
+        following = torch.cat((drawn.next_observation, next_action), -1)
+        next_values = torch.stack([net(following).squeeze(-1) for net in self._targets])
+        target = soft_target(drawn.reward, drawn.discount, next_values, next_log_prob, ent_coef)
+        taken = torch.cat((drawn.observation, drawn.action), -1)
+        errors = []
+        for net in self._critics:
+            error = net(taken).squeeze(-1) - target
+            net.backward(error.unsqueeze(-1) / len(target))
+            errors.append(error)
+        self.optimizers["critics"].descend()
+        return 0.5 * torch.stack(errors).square().mean(), target.mean()
+
+    def _improve_actor(self, observation: Tensor, ent_coef: float) -> tuple[Tensor, Tensor]:
+        """One step of the policy along the gradient of α log π(a|s) - min Q(s, a) for its own a, eq. 7; and one of α, eq. 18."""
+        count = len(observation)
+        output = self._actor(observation).requires_grad_()
+        action, log_prob = policy(output).rsample(self.generator)
+        seen = torch.cat((observation, action.detach()), -1)
+        values = torch.stack([net(seen).squeeze(-1) for net in self._critics])
+        value, least = values.min(0)
+        slope = torch.zeros_like(action)
+        for which, net in enumerate(self._critics):  # the slope of -min Q for the action goes through the critic that is the lower one
+            share = (least == which).float().unsqueeze(-1) / -count
+            slope += net.backward(share, weights=False, inputs=True)[:, -self.actions :]
+        torch.autograd.backward((action, log_prob), (slope, torch.full_like(log_prob, ent_coef / count)))
+        self._actor.backward(output.grad)  # type: ignore[arg-type]
+        self.optimizers["actor"].descend()
+        entropy = -log_prob.detach().mean()
+        if self.settings.learn_ent_coef:
+            self.parameters["ent_coef"].gradient.fill_(entropy - self.target_entropy)
+            self.optimizers["ent_coef"].descend()
+        return (-ent_coef * entropy - value.mean()), entropy
+
+    def _take_metrics(self) -> Metrics:
+        log = {"ent_coef": self.ent_coef, "learning_rate": self.optimizers["actor"].param_groups[0]["lr"]}
+        steps = len(self._notes)
+        if steps:
+            names = ("critic_loss", "q_value", "actor_loss", "entropy")
+            log |= dict(zip(names, torch.stack(self._notes).mean(0).tolist(), strict=True))
+        self._notes = []
+        return log | {"gradient_steps": float(steps)}
+
+    # --- the rest -----------------------------------------------------------------------------------------------------------
+
+    def _choose(self, observation: Tensor, deterministic: bool) -> Tensor:
+        found = policy(self._actor(observation))
+        return self._to_environment(found.mode() if deterministic else found.sample(self.generator))
+
+    def _networks(self) -> dict[str, nn.Module]:
+        return {"model": self.model, "target": self.target}
+
+    def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        return dict(self.optimizers)
+
+
+def require_bounds(space: Any) -> None:
+    """Raise a `SettingError` unless a Box of actions is bounded: the policy's actions fill a finite range."""
+    if not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
+        raise SettingError(f"sac needs actions with finite bounds, found {in_words(space)}; bound them with a wrapper, or use ppo")
