@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import math
 from collections.abc import Callable
@@ -41,10 +40,6 @@ class ActorCritic(nn.Module):
         self.log_std: nn.Parameter | None = None
         if isinstance(action_space, gym.spaces.Box):
             self.log_std = nn.Parameter(torch.full((actions,), math.log(settings.initial_std)), requires_grad=settings.learn_std)
-
-    def greedy(self, to_environment: nn.Module) -> nn.Module:
-        """The likeliest action for each observation, (B, n) -> (B, ...), in the environment's units; with the weights of now."""
-        return copy.deepcopy(_Greedy(self, to_environment)).requires_grad_(False).eval()
 
     def features(self, observation: Tensor) -> Tensor:
         """What the networks see, (..., n)."""
@@ -86,16 +81,3 @@ class ActorCritic(nn.Module):
 
         policy = spaces.distribution(self.action_space, output.detach(), None if self.log_std is None else self.log_std.detach())
         return policy, value.detach().squeeze(-1), backward
-
-
-class _Greedy(nn.Module):
-    """The policy without the value, all in float32."""
-
-    def __init__(self, model: ActorCritic, to_environment: nn.Module) -> None:
-        super().__init__()
-        self.action_space, self.actor, self.log_std, self.to_environment = model.action_space, model.actor, model.log_std, to_environment
-        self.observations = model.observations if model.normalize else nn.Identity()
-
-    def forward(self, observation: Tensor) -> Tensor:
-        output = self.actor(self.observations(observation))
-        return self.to_environment(spaces.distribution(self.action_space, output, self.log_std).mode())

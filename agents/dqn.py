@@ -18,10 +18,11 @@ from torch import Tensor, nn
 
 from mprl.agents.agent import Metrics
 from mprl.agents.off_policy import Behaviour, OffPolicyAgent, OffPolicySettings
+from mprl.agents.policy import DeterministicPolicy
 from mprl.agents.q_network import ExplicitQ, QNetwork
 from mprl.agents.replay import PrioritizedReplay, Transitions
 from mprl.errors import SettingError
-from mprl.nn import precision, schedules
+from mprl.nn import averaging, precision, schedules
 from mprl.nn.flat import FlatAdam, FlatParameters
 from mprl.nn.schedules import Scheduled
 
@@ -101,6 +102,8 @@ class DQN(OffPolicyAgent):
         self.optimizer = FlatAdam(self.parameters.vector, lr=schedules.value(s.learning_rate, 0))
         reduced = precision.uses_bfloat16(s.precision, self.device)
         self._q, self._q_target = ExplicitQ(self.model, reduced), ExplicitQ(self.target, reduced)
+        self.averaging = averaging.averaged(self.model, s.averaging)
+        self._q_judged = self._q if self.averaging is None else ExplicitQ(self.averaging.average, reduced)
         self._notes: list[Tensor] = []
         self._norms: list[float] = []
 
@@ -158,6 +161,8 @@ class DQN(OffPolicyAgent):
             self._q.backward(difference.clamp(-bound, bound).mul_(share))
             self._norms.append(float(self.parameters.clip_gradient(s.max_grad_norm)))
             self.optimizer.descend()
+            if self.averaging is not None:
+                self.averaging.update(self.steps)
             targets.append(target)
             differences.append(difference)
         error = torch.cat(differences).gather(-1, drawn.action.unsqueeze(-1)).squeeze(-1)
@@ -184,15 +189,20 @@ class DQN(OffPolicyAgent):
 
     def _choose(self, observation: Tensor, deterministic: bool) -> Tensor:
         """The best action; with `deterministic=False` a random one as often as while learning."""
-        greedy = self._q(observation).argmax(-1)
+        greedy = self._q_judged(observation).argmax(-1)
         if not deterministic:
             epsilon = schedules.value(self.settings.exploration, self.num_timesteps)
             explores = torch.rand(len(greedy), generator=self.generator, device=self.device) < epsilon
             greedy = torch.where(explores, torch.randint(self.actions, greedy.shape, generator=self.generator, device=self.device), greedy)
         return self._to_environment(greedy)
 
+    def policy_module(self) -> nn.Module:
+        network = self.model if self.averaging is None else self.averaging.average
+        return DeterministicPolicy(network, lambda q: q.argmax(-1), self._to_environment)
+
     def _networks(self) -> dict[str, nn.Module]:
-        return {"model": self.model, "target": self.target}
+        averages = {} if self.averaging is None else {"averaging": self.averaging}
+        return {"model": self.model, "target": self.target, **averages}
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
         return {"model": self.optimizer}

@@ -16,7 +16,7 @@ from mprl.agents.agent import Agent, Metrics
 from mprl.agents.n_step import NStep, Steps
 from mprl.agents.replay import PrioritizedReplay, Replay
 from mprl.errors import SettingError
-from mprl.nn import precision, schedules
+from mprl.nn import averaging, precision, schedules
 from mprl.nn.mlp import ACTIVATIONS
 from mprl.nn.schedules import Scheduled
 
@@ -51,6 +51,8 @@ class OffPolicySettings:
     """float32; bfloat16 for the hidden layers, faster on processors that have it; auto: as the processor has it."""
     iteration_steps: int = 1000
     """Environment steps, over all worlds, of an iteration: of what metrics are means. Rounded up to times of learning."""
+    averaging: str = "none"
+    """Average of the weights that the agent is judged by: none; ema 0.995, with corrected behind it or not; swa 50000 (from this step)."""
 
     _positive: ClassVar[tuple[str, ...]] = ("buffer_size", "batch_size", "train_freq", "n_step", "iteration_steps")
     _positive_schedules: ClassVar[tuple[str, ...]] = ("learning_rate",)
@@ -80,6 +82,7 @@ class OffPolicySettings:
             raise SettingError(f"activation must be one of {', '.join(ACTIVATIONS)}, found '{self.activation}'")
         if self.precision not in precision.PRECISIONS:
             raise SettingError(f"precision must be one of {', '.join(precision.PRECISIONS)}, found '{self.precision}'")
+        averaging.parse(self.averaging)
 
 
 class OffPolicyAgent(Agent):

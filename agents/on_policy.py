@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import statistics
 import time
@@ -13,8 +14,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from mprl.agents import spaces
 from mprl.agents.actor_critic import ActorCritic
 from mprl.agents.agent import Agent, Metrics
+from mprl.agents.policy import DeterministicPolicy
 from mprl.agents.rollout import Rollout, collect
 from mprl.errors import SettingError
 from mprl.nn import averaging, precision, schedules
@@ -184,7 +187,9 @@ class OnPolicyAgent(Agent):
         return self._to_environment(policy.mode() if deterministic else policy.sample(self.generator))
 
     def policy_module(self) -> nn.Module:
-        return self._judged.greedy(self._to_environment)
+        model = self._judged
+        network = nn.Sequential(model.observations, model.actor) if model.normalize else model.actor
+        return DeterministicPolicy(network, functools.partial(spaces.mode, self.action_space), self._to_environment)
 
     def _networks(self) -> dict[str, nn.Module]:
         return {"model": self.model} if self.averaging is None else {"model": self.model, "averaging": self.averaging}

@@ -19,9 +19,10 @@ from torch import Tensor, nn
 from mprl.agents.agent import Metrics
 from mprl.agents.descriptions import in_words
 from mprl.agents.off_policy import Behaviour, OffPolicyAgent, OffPolicySettings
+from mprl.agents.policy import DeterministicPolicy
 from mprl.agents.replay import Transitions
 from mprl.errors import SettingError
-from mprl.nn import precision, schedules
+from mprl.nn import averaging, precision, schedules
 from mprl.nn.distributions import SquashedGaussian
 from mprl.nn.explicit import ExplicitMLP
 from mprl.nn.flat import FlatAdam, FlatParameters
@@ -113,6 +114,8 @@ class SAC(OffPolicyAgent):
         reduced = precision.uses_bfloat16(s.precision, self.device)
         self._actor = ExplicitMLP(self.model.actor, reduced)
         self._critics, self._targets = ([ExplicitMLP(net, reduced) for net in nets] for nets in (self.model.critics, self.target))  # type: ignore[arg-type]
+        self.averaging = averaging.averaged(self.model.actor, s.averaging)
+        self._judged = self._actor if self.averaging is None else ExplicitMLP(self.averaging.average, reduced)
         self._notes: list[Tensor] = []
 
     def _action_kind(self) -> tuple[tuple[int, ...], torch.dtype]:
@@ -175,6 +178,8 @@ class SAC(OffPolicyAgent):
         torch.autograd.backward((action, log_prob), (slope, torch.full_like(log_prob, ent_coef / count)))
         self._actor.backward(output.grad)  # type: ignore[arg-type]
         self.optimizers["actor"].descend()
+        if self.averaging is not None:
+            self.averaging.update(self.steps)
         entropy = -log_prob.detach().mean()
         if self.settings.learn_ent_coef:
             self.parameters["ent_coef"].gradient.fill_(entropy - self.target_entropy)
@@ -193,11 +198,16 @@ class SAC(OffPolicyAgent):
     # --- the rest -----------------------------------------------------------------------------------------------------------
 
     def _choose(self, observation: Tensor, deterministic: bool) -> Tensor:
-        found = policy(self._actor(observation))
+        found = policy(self._judged(observation))
         return self._to_environment(found.mode() if deterministic else found.sample(self.generator))
 
+    def policy_module(self) -> nn.Module:
+        network = self.model.actor if self.averaging is None else self.averaging.average
+        return DeterministicPolicy(network, lambda output: policy(output).mode(), self._to_environment)
+
     def _networks(self) -> dict[str, nn.Module]:
-        return {"model": self.model, "target": self.target}
+        averages = {} if self.averaging is None else {"averaging": self.averaging}
+        return {"model": self.model, "target": self.target, **averages}
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
         return dict(self.optimizers)

@@ -142,6 +142,11 @@ def distribution(space: gym.Space[Any], output: Tensor, log_std: Tensor | None =
     return distributions.DiagonalGaussian(output, log_std)
 
 
+def mode(space: gym.Space[Any], output: Tensor) -> Tensor:
+    """The likeliest action of that distribution."""
+    return output if isinstance(space, Box) else distribution(space, output).mode()
+
+
 class ToEnvironment(nn.Module):
     """From an agent's actions (W, ...) to the environment's.
 

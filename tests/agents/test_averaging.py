@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from mprl.agents import PPO
+from mprl.agents import DQN, PPO, SAC
 from mprl.errors import SettingError
 
 SMALL = dict(n_steps=16, batch_size=32, n_epochs=2, hidden=(8,), seed=3, learning_rate=1e-2, target_kl=None)
@@ -44,6 +44,29 @@ def test_it_goes_on_to_the_same_bits(setting, tmp_path):
     other = PPO.load(tmp_path, cartpole())
     observation = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
     one.learn(256), other.learn(256)
+    for a, b in zip(one.averaging.state_dict().values(), other.averaging.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+    np.testing.assert_array_equal(one.predict(observation, deterministic=True)[0], other.predict(observation, deterministic=True)[0])
+
+
+OFF_POLICY = {
+    DQN: ("CartPole-v1", dict(hidden=(8,), learning_starts=32, iteration_steps=32, batch_size=16, learning_rate=0.01)),
+    SAC: ("Pendulum-v1", dict(hidden=(8,), learning_starts=32, iteration_steps=32, batch_size=16, learning_rate=0.01)),
+}
+
+
+@pytest.mark.parametrize("kind", OFF_POLICY)
+def test_agents_with_a_memory_are_judged_by_the_average_too_and_go_on_to_the_same_bits(kind, tmp_path):
+    env_id, settings = OFF_POLICY[kind]
+    make = lambda: gym.make_vec(env_id, num_envs=2)  # noqa: E731
+    plain, one = (kind(make(), averaging=setting, **settings).learn(192) for setting in ("none", "ema 0.95"))
+    for a, b in zip(plain.model.parameters(), one.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+    observation = np.random.default_rng(0).normal(size=(200, *one.observation_space.shape)).astype(np.float32)
+    assert (plain.predict(observation, deterministic=True)[0] != one.predict(observation, deterministic=True)[0]).any()
+    one.save(tmp_path, training=True)
+    other = kind.load(tmp_path, make())
+    one.learn(128), other.learn(128)
     for a, b in zip(one.averaging.state_dict().values(), other.averaging.state_dict().values(), strict=True):
         assert torch.equal(a, b)
     np.testing.assert_array_equal(one.predict(observation, deterministic=True)[0], other.predict(observation, deterministic=True)[0])

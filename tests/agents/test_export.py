@@ -14,7 +14,7 @@ import pytest
 import torch
 from gymnasium import spaces as kinds
 
-from mprl.agents import PPO, QLearning, spaces
+from mprl.agents import DQN, PPO, SAC, QLearning, spaces
 from mprl.agents.descriptions import to_space
 from mprl.agents.export import METADATA, export
 from mprl.errors import MprlError, SettingError
@@ -96,6 +96,31 @@ def test_onnx_gives_the_same_actions(case, tmp_path):
 @pytest.mark.parametrize("case", ["unbounded box", "choices", "bits"])
 def test_onnx_gives_the_same_actions_in_other_spaces(case, tmp_path):
     test_onnx_gives_the_same_actions(case, tmp_path)
+
+
+@pytest.mark.parametrize("settings", [{}, {"dueling": True, "averaging": "ema 0.5"}], ids=str)
+def test_a_network_of_action_values_gives_the_best_action(settings, tmp_path):
+    agent = DQN(
+        Anything(SEEN, kinds.Discrete(5, start=-2)), hidden=(16, 16), learning_starts=32, iteration_steps=64, learning_rate=0.01, **settings
+    )
+    agent.learn(128)
+    assert_same(export(agent, tmp_path / "policy.pt2"), agent)
+
+
+@pytest.mark.parametrize("averaging", ["none", "ema 0.5"])
+def test_a_policy_inside_bounds_gives_its_mode(averaging, tmp_path):
+    agent = SAC(Anything(SEEN, BOX), hidden=(16, 16), learning_starts=32, iteration_steps=64, learning_rate=0.01, averaging=averaging)
+    agent.learn(128)
+    assert_same(export(agent, tmp_path / "policy.pt2"), agent)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [DQN, SAC])
+def test_off_policy_agents_go_to_onnx_too(kind, tmp_path):
+    pytest.importorskip("onnxscript")
+    agent = kind(Anything(SEEN, BOX if kind is SAC else kinds.Discrete(5)), hidden=(16,), learning_starts=32, iteration_steps=64)
+    agent.learn(128)
+    assert_same(export(agent, tmp_path / "policy.onnx"), agent)
 
 
 def test_the_averaged_weights_are_those_that_are_exported(tmp_path):
