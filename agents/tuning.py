@@ -7,6 +7,7 @@ The study is a file of lines of JSON in a folder, so that it can be interrupted 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import math
 import tomllib
@@ -22,20 +23,44 @@ from mprl.agents.agent import PRESETS, Agent, Metrics
 from mprl.errors import MprlError, SettingError, nearest
 
 STUDY = "study.jsonl"
-_SEARCH = PRESETS / "search.toml"
+SEARCH = PRESETS / "search.toml"
 Space = Mapping[str, Mapping[str, Any]]
 
 
-def search_space(agent: str) -> dict[str, dict[str, Any]]:
-    """Where to look for the settings of an agent, by setting (`agents/presets/search.toml`).
+def search_space(agent: type[Agent], path: Path = SEARCH) -> dict[str, dict[str, Any]]:
+    """Where to look for the settings of an agent, by setting.
+
+    Args:
+        agent: a kind of agent.
+        path: a file like `agents/presets/search.toml`: a table of settings by the agent's name.
 
     Raises:
-        SettingError: nothing is known of this agent.
+        SettingError: nothing in it is for this agent, or it is not what a search space can be.
     """
-    known = tomllib.loads(_SEARCH.read_text(encoding="utf-8"))
-    if agent not in known:
-        raise SettingError(f"no search space for '{agent}'{nearest(agent, known)} (there is one for {', '.join(known)})")
-    return known[agent]
+    try:
+        known = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError as error:  # a UnicodeDecodeError is one too
+        raise SettingError(f"{path}: expected TOML: {error}") from None
+    if agent.name not in known:
+        hint = f"there is one for {', '.join(known)}; give your own with --space FILE" if path == SEARCH else f"make a table [{agent.name}]"
+        raise SettingError(f"{path.name}: no search space for '{agent.name}'{nearest(agent.name, known)} ({hint})")
+    space: dict[str, dict[str, Any]] = known[agent.name]
+    settings = [field.name for field in dataclasses.fields(agent.Settings)]
+    for name, where in space.items():
+        if name not in settings:
+            raise SettingError(f"{path.name}: {agent.name} has no setting '{name}'{nearest(name, settings)}")
+        if not (isinstance(where, dict) and (_is_range(where) or (where.keys() == {"choices"} and isinstance(where["choices"], list)))):
+            raise SettingError(f"{path.name}: {name} must be {{from = ..., to = ...}}, with log and whole or not, or {{choices = [...]}}")
+    return space
+
+
+def _is_range(where: dict[str, Any]) -> bool:
+    if not {"from", "to"} <= where.keys() <= {"from", "to", "log", "whole"}:
+        return False
+    low, high = where["from"], where["to"]
+    return isinstance(low, int | float) and isinstance(high, int | float) and low < high and (low > 0 or not where.get("log"))
 
 
 def suggest(trial: Any, space: Space) -> dict[str, Any]:

@@ -21,7 +21,6 @@ import shlex
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Any
@@ -66,6 +65,8 @@ class Options:
     """of the search, and of every trial: they differ in their settings only"""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
     """folder, new or empty; by default runs/<environment>-<agent>-tune-<time>"""
+    space: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
+    """where to look, a file like agents/presets/search.toml, which is the default"""
     resume: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
     """go on with the search in this folder; only --trials, its new end, can be given too"""
 
@@ -83,9 +84,7 @@ def main(argv: Sequence[str]) -> int:
     if not {"-h", "--help"} & set(argv) and any(word.partition("=")[0] == "--resume" for word in argv):
         return resume(argv)
     options = read(argv)
-    time = f"{datetime.now():%Y-%m-%d-%H%M%S}"
-    default = Path("runs") / f"{options.env_id.rpartition(':')[2].rpartition('/')[2]}-{options.agent}-tune-{time}"
-    folder = train.free_folder(options.out or default)
+    folder = train.free_folder(options.out or train.default_folder(options.env_id, f"{options.agent}-tune"))
     extras.load("optuna", "tuning needs", "tune")
     return tune(options, begin(options, list(argv), folder), folder)
 
@@ -137,11 +136,12 @@ def read(argv: Sequence[str]) -> Any:
 
 def begin(options: Any, words: list[str], folder: Path) -> dict[str, Any]:
     """Write down what was asked for; the search space, without what was given."""
+    from mprl.agents import find_agent
     from mprl.agents.checkpoints import VERSION, write_atomically
-    from mprl.agents.tuning import search_space
+    from mprl.agents.tuning import SEARCH, search_space
 
     given = _differing(options.agent_settings, _standard(options))
-    space = {name: where for name, where in search_space(options.agent).items() if name not in given}
+    space = {name: where for name, where in search_space(find_agent(options.agent), options.space or SEARCH).items() if name not in given}
     if not space:
         raise SettingError("nothing to search for: every setting of the search space is given")
     asked = {"format": "mprl-tune", "version": VERSION, "command": words, "space": space}

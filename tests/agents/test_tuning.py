@@ -163,14 +163,40 @@ def test_where_episodes_may_never_end_the_returns_while_learning_count():
 @pytest.mark.parametrize("name", tomllib.loads((Path(sys.modules[PPO.__module__].__file__).parent / "presets" / "search.toml").read_text()))
 def test_every_search_space_has_settings_that_its_agent_takes(name):
     kind = AGENTS[name]
-    for setting, where in search_space(name).items():
+    for setting, where in search_space(kind).items():
         for value in where["choices"] if "choices" in where else (where["from"], where["to"]):
             kind._make_settings({setting: value})
 
 
-def test_an_agent_without_a_search_space_is_told():
-    with pytest.raises(SettingError, match=r"no search space for 'pppo'; did you mean 'ppo'\?"):
-        search_space("pppo")
+def test_an_agent_of_ones_own_brings_its_own_search_space(tmp_path):
+    class Mine(PPO):
+        name = "mine:Mine"
+
+    with pytest.raises(SettingError, match=r"no search space for 'mine:Mine' .* give your own with --space FILE"):
+        search_space(Mine)
+    path = tmp_path / "space.toml"
+    path.write_text('["mine:Mine"]\ngamma = { from = 0.9, to = 0.99 }\n')
+    assert search_space(Mine, path) == {"gamma": {"from": 0.9, "to": 0.99}}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[ppo", "space.toml: expected TOML"),
+        ("[pppo]", r"space\.toml: no search space for 'ppo'; did you mean 'pppo'\?"),
+        ("[ppo]\ngama = { from = 0.9, to = 0.99 }", "ppo has no setting 'gama'; did you mean 'gamma'"),
+        ("[ppo]\ngamma = 0.9", "gamma must be {from"),
+        ("[ppo]\ngamma = { from = 0.99, to = 0.9 }", "gamma must be {from"),
+        ("[ppo]\ngamma = { from = 0.9, to = 0.99, step = 2 }", "gamma must be {from"),
+        ("[ppo]\ngamma = { from = 'a', to = 0.99 }", "gamma must be {from"),
+        ("[ppo]\ngamma = { from = 0, to = 0.99, log = true }", "gamma must be {from"),
+        ("[ppo]\ngamma = { choices = 0.9 }", "gamma must be {from"),
+    ],
+)
+def test_a_search_space_that_cannot_be_is_refused(tmp_path, text, says):
+    (tmp_path / "space.toml").write_text(text)
+    with pytest.raises(SettingError, match=says):
+        search_space(PPO, tmp_path / "space.toml")
 
 
 def test_without_optuna_one_line_says_how_to_get_it(tmp_path, monkeypatch):
