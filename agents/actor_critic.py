@@ -1,4 +1,4 @@
-"""The networks of policy-gradient agents: a policy and a value for each observation."""
+"""The networks of policy-gradient agents: a policy and a value for each observation, or with a memory for all of an episode until then."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from mprl.nn import precision
 from mprl.nn.distributions import Distribution
 from mprl.nn.mlp import mlp
 from mprl.nn.normalizer import RunningNormalizer
+from mprl.nn.recurrent import Recurrent, State
 
 if TYPE_CHECKING:
     from mprl.agents.on_policy import OnPolicySettings
@@ -31,8 +32,13 @@ class ActorCritic(nn.Module):
         super().__init__()
         self.action_space = action_space
         actions = spaces.policy_outputs(action_space)
-        self.actor = mlp(observation_size, settings.hidden, actions, settings.activation, output_gain=0.01)
-        self.critic = mlp(observation_size, settings.hidden, 1, settings.activation)
+        self.core: Recurrent | None = None
+        inputs = observation_size
+        if settings.recurrent != "none":
+            self.core = Recurrent(settings.recurrent, observation_size, settings.recurrent_size)
+            inputs = settings.recurrent_size
+        self.actor = mlp(inputs, settings.hidden, actions, settings.activation, output_gain=0.01)
+        self.critic = mlp(inputs, settings.hidden, 1, settings.activation)
         self.observations = RunningNormalizer((observation_size,))
         self.returns = RunningNormalizer(())
         self.normalize = settings.normalize_observations
@@ -42,8 +48,23 @@ class ActorCritic(nn.Module):
             self.log_std = nn.Parameter(torch.full((actions,), math.log(settings.initial_std)), requires_grad=settings.learn_std)
 
     def features(self, observation: Tensor) -> Tensor:
-        """What the networks see, (..., n)."""
+        """What the networks see, (..., n); where there is a memory, what goes into it."""
         return self.observations(observation) if self.normalize else observation
+
+    def initial_memory(self, worlds: int) -> State:
+        """Of an episode's beginning: () where the policy has none."""
+        return () if self.core is None else self.core.initial_state(worlds)
+
+    def see(self, observation: Tensor, memory: State, begins: Tensor | None = None) -> tuple[Tensor, State]:
+        """What policy and value are functions of, (W, n), and the memory after it.
+
+        Args:
+            observation: (W, n).
+            memory: after the observation before.
+            begins: where an episode begins, (W,) bool; None: nowhere.
+        """
+        features = self.features(observation)
+        return (features, memory) if self.core is None else self.core.step(features, memory, begins)
 
     def policy(self, features: Tensor) -> Distribution:
         """The distribution of actions."""

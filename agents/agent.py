@@ -140,6 +140,16 @@ class Agent(ABC):
         """Actions in the environment's units for flat observations (W, n) on the agent's device."""
         return self._choose(observation, deterministic)
 
+    def act_on(self, observation: Tensor, memory: Any, begins: Any, deterministic: bool = False) -> tuple[Tensor, Any]:
+        """As `act`, for agents with a memory too.
+
+        Args:
+            observation: (W, n).
+            memory: what the call before returned; None: nothing is remembered.
+            begins: where the observation is the first of an episode, (W,) bool; None: nowhere.
+        """
+        return self.act(observation, deterministic), memory
+
     def policy_module(self) -> nn.Module:
         """The deterministic policy alone: flat observations (B, n) float32 to actions (B, ...) in the environment's units. A copy."""
         raise SettingError(f"the policy of {self.name} cannot be exported")
@@ -251,18 +261,22 @@ class Agent(ABC):
         return self
 
     def predict(self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False) -> tuple[Any, Any]:
-        """Actions for one observation or a batch of them, and `state` (None: these agents have no memory).
+        """Actions for one observation or a batch of them, and the state after them, which is for the next call.
 
         Args:
             observation: one, or a batch with one more dimension; NumPy in, NumPy out, torch in, torch out.
+            state: what an agent with a memory remembers; None: nothing, as when an episode begins. Others give it back as it is.
+            episode_start: where the observation is the first of an episode, (W,) bool, and all before it is to be forgotten.
             deterministic: the likeliest action rather than a random one.
         """
         is_tensor = isinstance(observation, Tensor)
         rows, single = spaces.batched(self.observation_space, observation)
-        action = self.act(spaces.flatten(self.observation_space, rows, self.device), deterministic)
+        action, state = self.act_on(spaces.flatten(self.observation_space, rows, self.device), state, episode_start, deterministic)
         action = action[0] if single else action
         if is_tensor:
             return action, state
+        if isinstance(state, tuple):
+            state = tuple(part.numpy(force=True) if isinstance(part, Tensor) else part for part in state)
         return action.cpu().numpy().astype(self.action_space.dtype), state
 
     @property

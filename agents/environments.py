@@ -47,6 +47,11 @@ class Step(NamedTuple):
         """What the step led to in every world: what is bootstrapped from. Never the first observation of another episode."""
         return self.observation if self.final_observation is None else self.final_observation
 
+    @property
+    def begins(self) -> Any:
+        """Where `observation` is the first of an episode, (W,) bool."""
+        return ~self.valid if self.final_observation is None else self.terminated | self.truncated
+
 
 class _OneWorld:
     """A single environment as a batch of one that resets itself in the same step, without the copies of `SyncVectorEnv`."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -42,8 +43,30 @@ def evaluate(agent: Agent, env: Any, episodes: int = 32, seed: int = 0, video: s
     identity = {"env_id": agent.env_id, "agent": agent.name, "num_timesteps": agent.num_timesteps, "seed": seed}
     own = getattr(env.unwrapped, "evaluate", None)
     if own is not None:
-        return {**identity, **own(lambda observation: agent.act(observation, deterministic=True), episodes, seed, video)}
+        return {**identity, **own(Player(agent), episodes, seed, video)}
     return {**identity, **_play(agent, env, episodes, seed, video)}
+
+
+class Player:
+    """An agent's deterministic policy as an environment plays it that judges by itself: observations (W, n) -> actions (W, ...).
+
+    The environment calls `reset()` where episodes begin in all worlds. An agent with a memory cannot be played by one that does not.
+    """
+
+    def __init__(self, agent: Agent) -> None:
+        self.agent = agent
+        self._memory: Any = None
+        self._told = False
+
+    def reset(self) -> None:
+        """Forget what was before."""
+        self._memory, self._told = None, True
+
+    def __call__(self, observation: Tensor) -> Tensor:
+        action, self._memory = self.agent.act_on(observation, self._memory, None, deterministic=True)
+        if self._memory is not None and not self._told:
+            raise SettingError(f"{self.agent.env_id} cannot judge an agent with a memory: its evaluate() does not call policy.reset()")
+        return action
 
 
 def score(results: Mapping[str, Any]) -> float:
@@ -74,10 +97,12 @@ def _play(agent: Agent, env: Any, episodes: int, seed: int, video: str | Path | 
     frames: list[Any] = []
     filming = video is not None
     observation = batch.reset(seed=seed)
+    memory, begins = None, np.ones(batch.num_worlds, bool)
     while (share > 0).any():
         if filming:
             frames.append(_picture(env))
-        step = batch.step(agent.act(observation, deterministic=True))
+        action, memory = agent.act_on(observation, memory, begins, deterministic=True)
+        step = batch.step(action)
         returns += torch.as_tensor(step.reward).cpu()
         lengths += torch.as_tensor(step.valid).cpu()
         ended = torch.as_tensor(step.terminated | step.truncated).cpu()
@@ -88,7 +113,7 @@ def _play(agent: Agent, env: Any, episodes: int, seed: int, video: str | Path | 
                 done_lengths.append(float(lengths[world]))
                 share[world] -= 1
             returns[world] = lengths[world] = 0.0
-        observation = step.observation
+        observation, begins = step.observation, step.begins
     if agent.batch is not None and agent.batch.unwrapped is batch.unwrapped:
         agent.begin_new_episodes()
     if video is not None:

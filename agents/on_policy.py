@@ -20,7 +20,7 @@ from mprl.agents.agent import Agent, Metrics
 from mprl.agents.policy import DeterministicPolicy
 from mprl.agents.rollout import Rollout, collect
 from mprl.errors import SettingError
-from mprl.nn import averaging, precision, schedules
+from mprl.nn import averaging, precision, recurrent, schedules
 from mprl.nn.flat import FlatAdam, FlatParameters
 from mprl.nn.mlp import ACTIVATIONS
 from mprl.nn.schedules import Scheduled
@@ -56,10 +56,14 @@ class OnPolicySettings:
     """float32; bfloat16 for the hidden layers, three times as fast on processors that have it; auto: as the processor has it."""
     normalize_observations: bool = True
     """Standardise observations by their running mean and variance."""
+    recurrent: str = "none"
+    """Memory between the observations and the networks: none, lstm or gru."""
+    recurrent_size: int = 64
+    """Numbers in the memory; an LSTM has them twice."""
     averaging: str = "none"
     """Average of the weights that the agent is judged by: none; ema 0.995, with corrected behind it or not; swa 50000 (from this step)."""
 
-    _positive: ClassVar[tuple[str, ...]] = ("max_grad_norm", "initial_std", "std_steps")
+    _positive: ClassVar[tuple[str, ...]] = ("max_grad_norm", "initial_std", "std_steps", "recurrent_size")
     _fractions: ClassVar[tuple[str, ...]] = ("gamma",)
     _positive_schedules: ClassVar[tuple[str, ...]] = ("learning_rate",)
 
@@ -86,6 +90,8 @@ class OnPolicySettings:
             raise SettingError(f"precision must be one of {', '.join(precision.PRECISIONS)}, found '{self.precision}'")
         if self.activation not in ACTIVATIONS:
             raise SettingError(f"activation must be one of {', '.join(ACTIVATIONS)}, found '{self.activation}'")
+        if self.recurrent not in ("none", *recurrent.KINDS):
+            raise SettingError(f"recurrent must be one of none, {', '.join(recurrent.KINDS)}, found '{self.recurrent}'")
         averaging.parse(self.averaging)
 
 
@@ -93,6 +99,8 @@ class OnPolicyAgent(Agent):
     """An agent that acts for a while with its policy, learns from that, and forgets it."""
 
     settings: OnPolicySettings
+    memory: recurrent.State  # after the observation before the one to act on next
+    begins: Tensor  # where that is the first of an episode, (W,) bool
 
     def _build(self) -> None:
         self.model = ActorCritic(self.observation_size, self.action_space, self.settings).to(self.device)
@@ -181,12 +189,59 @@ class OnPolicyAgent(Agent):
         """The networks that the agent is judged by."""
         return self.model if self.averaging is None else self.averaging.average
 
-    @torch.no_grad()
+    def set_env(self, env: Any) -> None:
+        super().set_env(env)
+        self._forget()
+
+    def _first_observation(self) -> Tensor:
+        self._forget()
+        return super()._first_observation()
+
+    def _forget(self) -> None:
+        worlds = self.batch.num_worlds
+        self.memory, self.begins = self.model.initial_memory(worlds), torch.ones(worlds, dtype=torch.bool, device=self.device)
+
+    def _extra_state(self) -> dict[str, Tensor]:
+        if self.model.core is None or self.observation is None:
+            return {}
+        return {"begins": self.begins} | {f"memory.{place}": part for place, part in enumerate(self.memory)}
+
+    def _restore_extra_state(self, tensors: dict[str, Tensor]) -> None:
+        if self.model.core is not None and self.observation is not None:
+            for place, part in enumerate(self.memory):
+                part.copy_(tensors[f"memory.{place}"])
+            self.begins.copy_(tensors["begins"])
+
     def _choose(self, observation: Tensor, deterministic: bool) -> Tensor:
-        policy = self._judged.policy(self._judged.features(observation))
-        return self._to_environment(policy.mode() if deterministic else policy.sample(self.generator))
+        if self.model.core is not None:
+            raise SettingError(
+                f"this agent remembers (recurrent='{self.settings.recurrent}'): act with predict(observation, state, episode_start)"
+            )
+        return self.act_on(observation, None, None, deterministic)[0]
+
+    @torch.no_grad()
+    def act_on(self, observation: Tensor, memory: Any, begins: Any, deterministic: bool = False) -> tuple[Tensor, Any]:
+        model = self._judged
+        if model.core is None:
+            features = model.features(observation)
+        else:
+            state = model.initial_memory(len(observation)) if memory is None else self._checked(memory, len(observation))
+            start = None if begins is None else torch.as_tensor(begins, dtype=torch.bool, device=self.device).reshape(-1)
+            features, memory = model.see(observation, state, start)
+        policy = model.policy(features)
+        return self._to_environment(policy.mode() if deterministic else policy.sample(self.generator)), memory
+
+    def _checked(self, memory: Any, worlds: int) -> recurrent.State:
+        state = tuple(torch.as_tensor(part, device=self.device) for part in memory)
+        expected = self.model.initial_memory(worlds)
+        if [part.shape for part in state] != [part.shape for part in expected]:
+            shapes = [", ".join(str(tuple(part.shape)) for part in parts) for parts in (expected, state)]
+            raise SettingError(f"expected a state of shapes {shapes[0]}, found {shapes[1]}: it is what the call before returned")
+        return state
 
     def policy_module(self) -> nn.Module:
+        if self.model.core is not None:
+            raise SettingError(f"a policy that remembers cannot be exported (recurrent='{self.settings.recurrent}')")
         model = self._judged
         network = nn.Sequential(model.observations, model.actor) if model.normalize else model.actor
         return DeterministicPolicy(network, functools.partial(spaces.mode, self.action_space), self._to_environment)

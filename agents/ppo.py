@@ -110,15 +110,15 @@ class PPO(OnPolicyAgent):
         model.returns.update(returns)
         target = (returns - model.returns.mean) / model.returns.std
         advantage = (advantage - advantage.mean()) / (advantage.std(correction=0) + 1e-8)
-        features, action = rollout.flat(rollout.features), rollout.flat(rollout.action)
-        old_log_prob = model.policy(features).log_prob(action)
+        action = rollout.flat(rollout.action)
+        old_log_prob = model.policy(rollout.seen(model).detach()).log_prob(action)
         clip_range, ent_coef = self._scheduled("clip_range"), self._scheduled("ent_coef")
         if s.target_kl is None:
             self.optimizer.param_groups[0]["lr"] = self._scheduled("learning_rate")
         losses = []
         for _ in range(s.n_epochs):
-            for rows in rollout.minibatches(s.batch_size, self.generator):
-                policy, standard_value, backward = model.with_backward(features[rows])
+            for rows, features in rollout.minibatches(model, s.batch_size, self.generator):
+                policy, standard_value, backward = model.with_backward(features)
                 log_ratio = policy.log_prob(action[rows]) - old_log_prob[rows]
                 gain, slope = clipped_surrogate(log_ratio, advantage[rows], clip_range)
                 error = standard_value - target[rows]

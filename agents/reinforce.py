@@ -129,7 +129,7 @@ class REINFORCE(OnPolicyAgent):
         self.optimizer.param_groups[0]["lr"] = self._scheduled("learning_rate")
         episodes = int((rollout.terminated | rollout.truncated).sum())
         action = rollout.flat(rollout.action)
-        policy, standard_value, backward = model.with_backward(rollout.flat(rollout.features))
+        policy, standard_value, backward = model.with_backward(rollout.seen(model))
         error = standard_value - target
         # the gradient of -sum(advantage log pi + ent_coef entropy) / episodes + vf_coef mean(error²)
         slopes = policy.slopes(action, -advantage / episodes, -self._scheduled("ent_coef") / episodes)
@@ -148,9 +148,10 @@ class REINFORCE(OnPolicyAgent):
         return baseline
 
     def _extra_state(self) -> dict[str, Tensor]:
-        return {"mean_return": self._mean_return}
+        return super()._extra_state() | {"mean_return": self._mean_return}
 
     def _restore_extra_state(self, tensors: dict[str, Tensor]) -> None:
+        super()._restore_extra_state(tensors)
         self._mean_return.copy_(tensors["mean_return"])
 
 

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from mprl.nn.recurrent import State
+
 if TYPE_CHECKING:
+    from mprl.agents.actor_critic import ActorCritic
     from mprl.agents.on_policy import OnPolicyAgent
 
 
 @dataclass
 class Rollout:
-    """T steps in W worlds; features are what the networks saw, standardised observations."""
+    """T steps in W worlds; features are what the networks saw, standardised observations. Networks with a memory saw that too."""
 
     features: Tensor  # (T, W, n)
     action: Tensor  # (T, W, a) or (T, W)
@@ -26,16 +29,46 @@ class Rollout:
     value: Tensor
     next_value: Tensor  # of what the step led to: of an episode's last observation, never of another's first
     observations: Tensor  # (T, W, n), as they came
+    begins: Tensor | None  # where a step is the first of its episode; None where nothing remembers
+    memory: State  # before the first step
 
-    def minibatches(self, size: int, generator: torch.Generator) -> Iterator[Any]:
-        """All valid samples in random order, as indices (up to `size`,) into what `flat` gives; a last scrap is left out."""
-        count = int(self.valid.sum())
+    def minibatches(self, model: ActorCritic, size: int, generator: torch.Generator) -> Iterator[tuple[Any, Tensor]]:
+        """All valid samples in random order, about `size` at a time; a last scrap is left out.
+
+        A network with a memory gets whole sequences, all steps of some worlds.
+
+        Yields:
+            Indices (N,) into what `flat` gives, and what `seen` gives for them, (N, n).
+        """
+        if model.core is None:
+            seen = self.seen(model)
+            for rows in self._shuffled(len(seen), size, generator):
+                yield rows, seen[rows]
+        else:
+            steps, worlds = self.valid.shape
+            for chosen in self._shuffled(worlds, max(1, size // steps), generator):
+                yield self._rows(chosen), self.seen(model, chosen)
+
+    def _shuffled(self, count: int, size: int, generator: torch.Generator) -> Iterator[Any]:
         if count <= size:
             yield slice(None)
             return
         for rows in torch.randperm(count, generator=generator, device=self.valid.device).split(size):
             if len(rows) >= size // 2:  # a scrap of a minibatch would make a noisy step
                 yield rows
+
+    def seen(self, model: ActorCritic, worlds: Any = slice(None)) -> Tensor:
+        """What policy and value are functions of at the valid samples of some worlds, (N, n); with a memory, as it is remembered now."""
+        if model.core is None or self.begins is None:
+            return self.flat(self.features)
+        with torch.enable_grad():
+            outputs, _ = model.core(self.features[:, worlds], tuple(part[worlds] for part in self.memory), self.begins[:, worlds])
+            return outputs[self.valid[:, worlds]]
+
+    def _rows(self, worlds: Any) -> Tensor:
+        """Where the valid samples of some worlds are in what `flat` gives."""
+        place = self.valid.flatten().cumsum(0).view(self.valid.shape) - 1
+        return place[:, worlds][self.valid[:, worlds]]
 
     def flat(self, values: Tensor) -> Tensor:
         """The valid samples of (T, W, ...), (N, ...)."""
@@ -47,33 +80,45 @@ def collect(agent: OnPolicyAgent, go_on: Callable[[int, Tensor], bool]) -> Rollo
     """Act with the agent's policy, from where it stands.
 
     Args:
-        agent: who acts; its observation moves on and its statistics are told.
+        agent: who acts; its observation and its memory move on.
         go_on: called with the number of steps taken and which episodes ended in the last one, (W,).
     """
     model, batch = agent.model, agent.batch
-    observations = [agent.observation]
+    memory, remembers = agent.memory, model.core is not None
+    observations, begins, seen = [agent.observation], [agent.begins], []
     columns: dict[str, list[Tensor]] = {key: [] for key in ("action", "reward", "terminated", "truncated", "valid")}
     unseen: list[tuple[int, Any, Tensor]] = []  # values of what truncated episodes saw last, where the next row is not it
     steps, ended = 0, torch.zeros(batch.num_worlds, dtype=torch.bool)
     while go_on(steps, ended):
-        action = model.policy(model.features(agent.observation)).sample(agent.generator)
+        features, memory = model.see(agent.observation, memory, begins[-1])
+        action = model.policy(features).sample(agent.generator)
         step = batch.step(agent._to_environment(action))
         if step.final_observation is not None:
             # which episodes were truncated is known without waiting on a CPU only; a GPU values all and chooses
             which = step.truncated.nonzero().squeeze(-1) if agent.device.type == "cpu" else ...
-            unseen.append((steps, which, model.value(model.features(step.final_observation[which]))))
+            last, _ = model.see(step.final_observation[which], tuple(part[which] for part in memory))
+            unseen.append((steps, which, model.value(last)))
         for key, value in zip(columns, (action, step.reward, step.terminated, step.truncated, step.valid), strict=True):
             columns[key].append(value)
         if step.info:
             agent.statistics.add_info(step)
         agent.observation = step.observation
         observations.append(step.observation)
+        if remembers:
+            begins.append(step.begins)
+            seen.append(features)
         steps, ended = steps + 1, step.terminated | step.truncated
     stacked = {key: torch.stack(values) for key, values in columns.items()}
-    seen = torch.stack(observations)
-    features = model.features(seen)
-    value = model.value(features.flatten(0, 1)).view(features.shape[:2])
+    observed = torch.stack(observations)
+    features = model.features(observed)
+    inputs = torch.stack((*seen, model.see(agent.observation, memory, begins[-1])[0])) if remembers else features
+    value = model.value(inputs.flatten(0, 1)).view(features.shape[:2])
     next_value = value[1:].clone()
     for t, which, last in unseen:
         next_value[t, which] = torch.where(stacked["truncated"][t, which], last, next_value[t, which])
-    return Rollout(features=features[:-1], value=value[:-1], next_value=next_value, observations=seen[:-1], **stacked)
+    before = agent.memory
+    agent.memory, agent.begins = memory, begins[-1]
+    return Rollout(
+        features=features[:-1], value=value[:-1], next_value=next_value, observations=observed[:-1],
+        begins=torch.stack(begins[:-1]) if remembers else None, memory=before, **stacked,
+    )  # fmt: skip

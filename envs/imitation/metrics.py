@@ -76,6 +76,7 @@ def record(envs: Any, policy: Policy, seed: int, watch: Callable[[], None] | Non
     """
     options = starts(envs.library, envs.num_envs)
     observation, _ = envs.reset(seed=seed, options=options)
+    getattr(policy, "reset", lambda: None)()  # where it has a memory
     alive = torch.ones(envs.num_envs, dtype=torch.bool, device=envs.device)
     columns: dict[str, list[Tensor]] = {
         k: [] for k in ("alive", "fell", "character", "reference", "resync", "earned", "phase", "saturation")
