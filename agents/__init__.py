@@ -19,6 +19,10 @@ from mprl.agents.ppo import PPO
 from mprl.agents.reinforce import REINFORCE
 from mprl.agents.sac import SAC
 from mprl.agents.tabular import ModifiedPolicyIteration, PolicyEvaluation, PolicyIteration, TabularMDP, ValueIteration
+from mprl.agents.tabular.eligibility_traces import TDLambda
+from mprl.agents.tabular.monte_carlo import MonteCarlo
+from mprl.agents.tabular.n_step import NStepSarsa, NStepTD
+from mprl.agents.tabular.planning import DynaQ, PrioritizedSweeping
 from mprl.agents.tabular.temporal_difference import TD0, DoubleQLearning, ExpectedSarsa, QLearning, Sarsa
 from mprl.errors import SettingError, unknown_name
 from mprl.imports import user_module
@@ -27,7 +31,9 @@ AGENTS: dict[str, type[Agent]] = {
     agent.name: agent
     for agent in (
         *(A2C, PPO, REINFORCE, DQN, SAC),
-        *(TD0, Sarsa, ExpectedSarsa, QLearning, DoubleQLearning),
+        *(MonteCarlo, TD0, NStepTD, TDLambda),
+        *(Sarsa, ExpectedSarsa, NStepSarsa, QLearning, DoubleQLearning),
+        *(DynaQ, PrioritizedSweeping),
     )
 }
 
@@ -72,9 +78,15 @@ __all__ = [
     "PolicyIteration",
     "ValueIteration",
     "ModifiedPolicyIteration",
+    "MonteCarlo",
     "TD0",
+    "NStepTD",
+    "TDLambda",
     "Sarsa",
     "ExpectedSarsa",
+    "NStepSarsa",
     "QLearning",
     "DoubleQLearning",
+    "DynaQ",
+    "PrioritizedSweeping",
 ]

@@ -41,6 +41,12 @@ def at(choices: Any, row: Array) -> Any:
     return choices if isinstance(choices, int) else choices.take(row)
 
 
+def greatest(action_values: Array) -> Array:
+    """The greatest value of each row of (R, A); several times as fast as a maximum over short rows."""
+    rows, actions = action_values.shape
+    return action_values.ravel().take(action_values.argmax(axis=1) + np.arange(0, rows * actions, actions))
+
+
 def rank(action_values: Array, choices: Any) -> Ranking:
     """Rank the actions of each row, (R, A)."""
     rows, actions = action_values.shape

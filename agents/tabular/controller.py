@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mprl.agents.tabular.behaviour import Ranking, at, choices, epsilon_greedy, rank
+from mprl.agents.tabular.behaviour import Ranking, at, choices, epsilon_greedy, greatest, rank
 from mprl.agents.tabular.learner import Moved, TabularLearner, TabularSettings, check_schedule
 from mprl.errors import SettingError
 from mprl.nn import schedules
@@ -66,6 +66,11 @@ class Controller(TabularLearner):
         return values[0] if self.settings.tables == "shared" else values
 
     @property
+    def values(self) -> Array:
+        """What the best actions are worth in each state, (S,); with independent tables (W, S)."""
+        return self.action_values.max(axis=-1)
+
+    @property
     def policy(self) -> Array:
         """The greedy policy, the lowest of equal actions, as probabilities (S, A); of the mean of independent tables."""
         return self._probabilities(np.arange(self.num_states), deterministic=True)
@@ -92,9 +97,25 @@ class Controller(TabularLearner):
             self._ranking = rank(self._q, self._choices)
         return self._ranking, row
 
+    def _best(self, row: Array) -> Array:
+        """What the best action is worth in each row (n,)."""
+        if len(self._q) > len(row):
+            return greatest(self._q.take(row, axis=0))
+        return self._ranked(row)[0].best.take(row)
+
     def _behave(self, row: Array) -> Array:
         ranking, where = self._ranked(row)
         return epsilon_greedy(ranking, where, self._epsilon, self._uniform(len(row)))
+
+    def _next_actions(self, moved: Moved, row: Array) -> tuple[Array, Array]:
+        """What to do next in each world's row (W,), and the action that follows each step (n,) in the state that it led to."""
+        following = self._behave(row)
+        next_action = following[moved.world]
+        truncated = moved.ended[moved.truncated[moved.ended]]
+        if len(truncated):  # what would have been done in the state that the episode was cut off in
+            next_action = next_action.copy()
+            next_action[truncated] = self._behave(moved.next_row[truncated])
+        return following, next_action
 
     def _move(self, index: Array, target: Array) -> None:
         """Move action values towards targets, (n,) each."""

@@ -74,6 +74,11 @@ class Moved(NamedTuple):
     world: Any
     ended: Array
 
+    @property
+    def ids(self) -> Array:
+        """Which worlds these are, (n,)."""
+        return np.arange(len(self.row)) if isinstance(self.world, slice) else self.world
+
 
 class TabularLearner(Agent):
     """An agent that keeps a number for every state or for every state and action.
@@ -116,7 +121,7 @@ class TabularLearner(Agent):
         self.states = States(self.observation_space)
         assert isinstance(self.action_space, gym.spaces.Discrete)
         self.num_states, self.num_actions = self.states.number, int(self.action_space.n)
-        self.random = np.random.default_rng(self.seed)
+        self.random = np.random.default_rng((self.seed, 1))  # the seed alone would draw the same numbers as the environment
         self.table = Table(**self._arrays())
         self._mean: tuple[int, Array] | None = None
         self._block, self._drawn = np.zeros((0, 0)), 0

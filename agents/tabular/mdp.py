@@ -265,8 +265,20 @@ def check_policy(mdp: TabularMDP, policy: ArrayLike) -> NDArray[np.float64]:
     Raises:
         SettingError: another shape, rows that do not sum to one, actions that are not available.
     """
+    given = probabilities(policy, mdp.rewards.shape)
+    refused = np.argwhere((given > 0) & ~mdp.available)
+    if len(refused):
+        raise SettingError(f"policy, state {refused[0][0]}: action {refused[0][1]} is not available there")
+    return given
+
+
+def probabilities(policy: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Probabilities (S, A) of a policy that is given as them, as actions (S,), or as what has a `policy`.
+
+    Raises:
+        SettingError: another shape, or rows that do not sum to one.
+    """
     given = np.asarray(getattr(policy, "policy", policy))
-    shape = mdp.rewards.shape
     if given.shape == shape[:1]:
         if not np.issubdtype(given.dtype, np.integer) or ((given < 0) | (given >= shape[1])).any():
             raise SettingError(f"expected a policy of actions 0…{shape[1] - 1}, found {given.min()}…{given.max()} as {given.dtype}")
@@ -278,9 +290,6 @@ def check_policy(mdp: TabularMDP, policy: ArrayLike) -> NDArray[np.float64]:
     wrong = np.flatnonzero(~(np.abs(sums - 1) <= SUM_TOLERANCE) | (given < 0).any(1))
     if len(wrong):
         raise SettingError(f"policy, state {wrong[0]}: expected probabilities that sum to 1, found {given[wrong[0]].tolist()}")
-    refused = np.argwhere((given > 0) & ~mdp.available)
-    if len(refused):
-        raise SettingError(f"policy, state {refused[0][0]}: action {refused[0][1]} is not available there")
     return given
 
 

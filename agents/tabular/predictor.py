@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mprl.agents.tabular.behaviour import Policy
 from mprl.agents.tabular.learner import Moved, TabularLearner
-from mprl.errors import SettingError
+from mprl.agents.tabular.mdp import probabilities
 
 Array = NDArray[Any]
 
@@ -19,19 +19,18 @@ class Predictor(TabularLearner):
     """A learner of what a given policy is worth in each state.
 
     Args:
-        policy: probability of each action in each state, (S, A); by default all actions are as likely.
+        policy: probability of each action in each state, (S, A), or the actions, (S,); by default all actions are as likely.
     """
 
-    _given: Array | None = None
+    _given: Any = None
 
     def __init__(self, env: Any, seed: int = 0, device: Any = None, policy: Any = None, **settings: Any) -> None:
-        self._given = None if policy is None else np.array(policy, np.float64)
+        self._given = policy
         super().__init__(env, seed, device, **settings)
 
     def _arrays(self) -> dict[str, Array]:
         shape = (self.num_states, self.num_actions)
-        policy = np.full(shape, 1 / self.num_actions) if self._given is None else self._given
-        check_policy(policy, shape)
+        policy = np.full(shape, 1 / self.num_actions) if self._given is None else probabilities(self._given, shape)
         return {
             "values": np.full((1, self.num_states), self.settings.initial_value),
             "counts": self._counts(self.num_states),
@@ -67,12 +66,3 @@ class Predictor(TabularLearner):
 
     def _probabilities(self, state: Array, deterministic: bool) -> Array:
         return self.policy[state]
-
-
-def check_policy(policy: Array, shape: tuple[int, int]) -> None:
-    """Raise a `SettingError` unless these are probabilities of actions in every state."""
-    if policy.shape != shape:
-        raise SettingError(f"policy must have the probabilities of {shape[1]} actions in {shape[0]} states, found an array {policy.shape}")
-    wrong = np.flatnonzero((policy < 0).any(axis=1) | ~(np.abs(policy.sum(axis=1) - 1) < 1e-8))
-    if len(wrong):
-        raise SettingError(f"policy: the probabilities in state {wrong[0]} are {policy[wrong[0]].tolist()}, expected numbers that sum to 1")

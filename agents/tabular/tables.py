@@ -53,6 +53,7 @@ class Updates:
         self.distinct = distinct
         self.step_size: float | None = None
         self._share = np.zeros(0)
+        self._number, self._moves = np.empty(0, np.int64), np.empty(0)  # how often each entry is moved in a call, and by how much
 
     def begin(self, step_size: float | None) -> None:
         """From now on α is this; None: sample averages."""
@@ -86,7 +87,9 @@ class Updates:
             else:
                 values += sums * self._share_of(len(index)).take(times)
         else:
-            number, moves = np.empty(len(values), np.int64), np.empty(len(values))
+            if len(self._number) != len(values):
+                self._number, self._moves = np.empty(len(values), np.int64), np.empty(len(values))
+            number, moves = self._number, self._moves
             number[index], moves[index] = 0, 0.0
             np.add.at(number, index, 1)
             np.add.at(moves, index, difference)

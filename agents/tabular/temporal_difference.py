@@ -40,12 +40,7 @@ class Sarsa(Controller):
     name = "sarsa"
 
     def _learn(self, moved: Moved, row: Array) -> Array:
-        following = self._behave(row)
-        next_action = following[moved.world]
-        truncated = moved.ended[moved.truncated[moved.ended]]
-        if len(truncated):  # what would have been done next in the state that the episode was cut off in
-            next_action = next_action.copy()
-            next_action[truncated] = self._behave(moved.next_row[truncated])
+        following, next_action = self._next_actions(moved, row)
         next_value = self._values.take(moved.next_row * self.num_actions + next_action)
         target = td_target(moved.reward, next_value, moved.terminated, self.settings.gamma)
         self._move(moved.row * self.num_actions + moved.action, target)
@@ -70,8 +65,7 @@ class QLearning(Controller):
     name = "q-learning"
 
     def _update(self, moved: Moved) -> None:
-        ranking, where = self._ranked(moved.next_row)
-        target = td_target(moved.reward, ranking.best.take(where), moved.terminated, self.settings.gamma)
+        target = td_target(moved.reward, self._best(moved.next_row), moved.terminated, self.settings.gamma)
         self._move(moved.row * self.num_actions + moved.action, target)
 
 
