@@ -10,7 +10,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from stable_baselines3.common.evaluation import evaluate_policy
 
@@ -101,57 +101,6 @@ def _trained(env_id: str, seed: int, mode: AutoresetMode) -> float:
     envs = gym.make_vec(env_id, num_envs=preset["num_envs"], vectorization_mode="sync", vector_kwargs={"autoreset_mode": mode})
     agent = PPO(envs, seed=seed).learn(preset["steps"])
     return evaluate(agent, gym.make_vec(env_id, num_envs=8, vectorization_mode="sync"), episodes=32, seed=1000)["return_mean"]
-
-
-# ------------------------------------------------------------------------------------------------------------------------ values
-
-
-class Ring(gym.Env[Any, Any]):
-    """Three places in a ring. Leaving place 0 earns 3; every episode starts there and ends after `length` steps."""
-
-    observation_space = gym.spaces.Discrete(3)
-    action_space = gym.spaces.Discrete(2)
-
-    def __init__(self, length: int, end: str) -> None:
-        self.length, self.end = length, end
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        super().reset(seed=seed)
-        self.steps = 0
-        return np.int64(0), {}
-
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        reward = 3.0 if self.steps % 3 == 0 else 0.0
-        self.steps += 1
-        over = self.steps == self.length
-        return np.int64(self.steps % 3), reward, over and self.end == "terminated", over and self.end == "truncated", {}
-
-
-# A ring without an end, discount 1/2: V0 = 3 + V1 / 2, V1 = V2 / 2, V2 = V0 / 2, so V0 = 3 / (1 - 1/8).
-ENDLESS = [24 / 7, 6 / 7, 12 / 7]
-
-
-@pytest.mark.parametrize("kind", ["NEXT_STEP", "SAME_STEP", "single"])
-@pytest.mark.parametrize(
-    ("length", "end", "values"),
-    [
-        (4, "truncated", ENDLESS),  # cut off in place 1: worth 6/7, not the 24/7 of the place where the next episode starts
-        (5, "truncated", ENDLESS),
-        (3, "terminated", [3.0, 0.0, 0.0]),
-        (1, "terminated", [3.0]),
-    ],
-)
-def test_a_truncated_episode_is_worth_as_much_as_an_endless_one_and_a_terminated_one_is_not(kind, length, end, values):
-    if kind == "single":
-        env: Any = Ring(length, end)
-    else:
-        env = SyncVectorEnv([lambda: Ring(length, end)] * 2, autoreset_mode=AutoresetMode[kind])
-    worlds = 1 if kind == "single" else 2
-    agent = PPO(env, n_steps=128 // worlds, batch_size=64, n_epochs=10, hidden=(), gamma=0.5, learning_rate=1e-2, target_kl=None, seed=0)
-    agent.learn(128 * 35)
-    with torch.no_grad():
-        found = agent.model.value(agent.model.features(torch.eye(3)))[: len(values)]
-    assert found.tolist() == pytest.approx(values, abs=0.06)
 
 
 # --------------------------------------------------------------------------------------------------------------- the same, again
