@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from mprl.agents.tabular import reachability
 from mprl.agents.tabular.mdp import TabularMDP
-from mprl.agents.tabular.policies import best_actions
+from mprl.agents.tabular.policies import best_actions, greatest
 
 
 def discounted(mdp: TabularMDP, before: NDArray[np.float64], after: NDArray[np.float64]) -> tuple[float, float]:
@@ -24,9 +24,9 @@ def discounted(mdp: TabularMDP, before: NDArray[np.float64], after: NDArray[np.f
         What to add to `after`, and the greatest error that is left; rounding is counted.
     """
     change = (after - before)[~mdp.terminal] if mdp.terminal.any() else after - before
-    low, high = change.min(initial=np.inf), change.max(initial=-np.inf)
     if not len(change):
         return 0.0, 0.0
+    low, high = float(change.min()), float(change.max())
     horizon = 1 / (1 - mdp.discount)
     slack = rounding(mdp, after) * horizon
     if mdp.never_ends:
@@ -49,7 +49,7 @@ def undiscounted(mdp: TabularMDP, before: NDArray[np.float64], action_values: ND
     Returns:
         The greatest |V* − max of action values|, among the policies that end; nan where nothing is proven.
     """
-    change = float(np.abs(action_values.max(1) - before).max(initial=0.0))
+    change = float(np.abs(greatest(action_values) - before).max(initial=0.0))
     slack = 4 * rounding(mdp, before)
     best = best_actions(action_values) & mdp.available
     for _ in range(mdp.num_actions):

@@ -11,8 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse.linalg import spsolve
 
 from mprl.agents.tabular import bounds, reachability
-from mprl.agents.tabular.mdp import TabularMDP, check_policy
-from mprl.agents.tabular.policies import Ties, best_actions, greedy
+from mprl.agents.tabular.checks import check_policy
+from mprl.agents.tabular.mdp import TabularMDP
+from mprl.agents.tabular.policies import Ties, best_actions, greatest, greedy
 from mprl.agents.tabular.solution import Solution
 from mprl.agents.tabular.sweeps import GaussSeidel, Order, Prioritized
 from mprl.errors import SettingError
@@ -50,7 +51,7 @@ class ValueIteration:
         """
         mdp = self.mdp
         before, action_values, iterations, backups, bound = iterate(mdp, self.method, tolerance, max_iterations, initial)
-        after = action_values.max(1)
+        after = greatest(action_values)
         policy = greedy(mdp, action_values, ties)
         if mdp.discount < 1:
             shift, proven = bounds.discounted(mdp, before, after)
@@ -172,7 +173,7 @@ def iterate(
     for iteration in range(1, LIMIT + 1):
         if sweeps is None:
             action_values = mdp.backup(values)
-            after = action_values.max(1)
+            after = greatest(action_values)
             change = float(np.abs(after - values).max(initial=0.0))
             bound = bounds.discounted(mdp, values, after)[1] if mdp.discount < 1 else np.nan
             backups += mdp.num_states

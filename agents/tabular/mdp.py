@@ -12,10 +12,10 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
 from mprl.agents.tabular import reachability
+from mprl.agents.tabular.checks import check_policy, check_probabilities, check_rewards, listed, state_mask
 from mprl.agents.tabular.outcomes import Outcome, collect, outcomes_of
+from mprl.agents.tabular.sparse import add_product
 from mprl.errors import SettingError
-
-SUM_TOLERANCE = 1e-6  # of probabilities as they are given, in float32 perhaps; then they are divided by their sum
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +49,7 @@ class TabularMDP:
         endless = np.flatnonzero(~np.isfinite(reachability.steps_to_end(self)))
         if len(endless):
             raise SettingError(
-                f"discount 1, but no policy ever ends from {_listed(endless)}; use a discount below 1 or make one of them terminal"
+                f"discount 1, but no policy ever ends from {listed(endless)}; use a discount below 1 or make one of them terminal"
             )
 
     # --- what it is -----------------------------------------------------------------------------------------------------
@@ -86,9 +86,21 @@ class TabularMDP:
         """The same with another γ."""
         return replace(self, discount=float(discount))
 
-    def backup(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Action values (S, A) one step before state values (S,): r(s, a) + γ Σ p(s′ | s, a) V(s′) (Sutton & Barto, 4.6)."""
-        return self.rewards + self.discount * (self.transitions @ values).reshape(self.rewards.shape)
+    def backup(self, values: NDArray[np.float64], states: slice | None = None) -> NDArray[np.float64]:
+        """Action values one step before state values: r(s, a) + γ Σ p(s′ | s, a) V(s′) (Sutton & Barto, 4.6).
+
+        Args:
+            values: (S,).
+            states: of which only, n in a row.
+
+        Returns:
+            (S, A), or (n, A).
+        """
+        first, end, _ = (states or slice(None)).indices(self.num_states)
+        action_values = self.rewards[first:end].copy()
+        if values.any():
+            add_product(action_values.reshape(-1), self.transitions, self.discount * values, first * self.num_actions)
+        return action_values
 
     def under(self, policy: ArrayLike) -> TabularMDP:
         """The chain that is left when a policy chooses: the same states, one action.
@@ -98,15 +110,23 @@ class TabularMDP:
         """
         chosen = check_policy(self, policy)
         states, actions = np.nonzero(chosen)
-        weights = chosen[states, actions]
         rows = states * self.num_actions + actions
-        by_state = sp.csr_array((weights, (states, np.arange(len(states)))), shape=(self.num_states, len(states)))
-        rewards, termination = (by_state @ array.ravel()[rows] for array in (self.rewards, self.termination))
-        if len(states) == self.num_states:  # an action for each
-            transitions = self.transitions[rows]
-        else:
-            transitions = by_state @ self.transitions[rows]
-        return _Chain(transitions, rewards[:, None], termination[:, None], self.terminal, self.discount)
+        mixed = sp.csr_array((chosen[states, actions], (states, np.arange(len(states)))), shape=(self.num_states, len(states)))
+        transitions = self.transitions[rows]
+        if len(states) > self.num_states:
+            transitions = mixed @ transitions
+        rewards, termination = ((mixed @ array.ravel()[rows])[:, None] for array in (self.rewards, self.termination))
+        return _Chain(transitions, rewards, termination, self.terminal, self.discount)
+
+    def reordered(self, order: NDArray[np.int64]) -> TabularMDP:
+        """The same with states renumbered: what was order[s] (S,) is s."""
+        rows = self.transitions[(order[:, None] * self.num_actions + np.arange(self.num_actions)).ravel()]
+        number = np.empty(self.num_states, dtype=rows.indices.dtype)
+        number[order] = np.arange(self.num_states)
+        transitions = sp.csr_array((rows.data, number[rows.indices], rows.indptr), shape=rows.shape)
+        return replace(
+            self, transitions=transitions, rewards=self.rewards[order], termination=self.termination[order], terminal=self.terminal[order]
+        )
 
     # --- where it comes from --------------------------------------------------------------------------------------------
 
@@ -186,7 +206,7 @@ class TabularMDP:
             discount: γ in [0, 1].
             terminal: (S,) mask, or a list of states, that the function is not asked for.
         """
-        ended = _state_mask(terminal, num_states)
+        ended = state_mask(terminal, num_states)
         probabilities, rewards, termination, _ = collect(
             lambda state, action: () if ended[state] else function(state, action), num_states, num_actions
         )
@@ -230,25 +250,28 @@ class TabularMDP:
             if mask.shape != shape:
                 raise SettingError(f"expected available of shape {shape}, found {mask.shape}")
             there &= mask
-        ended = _state_mask(terminal, num_states)
+        ended = state_mask(terminal, num_states)
         ending = np.zeros(shape) if termination is None else termination
 
         p = probabilities if probabilities.dtype == np.float64 else probabilities.astype(np.float64)
-        _check(p, rewards, ending, there, ended)
-        sums = p.sum(1).reshape(shape) + ending
-        gone = ~there | ended[:, None]
-        if np.abs(sums - 1)[~gone].max(initial=0.0) > 1e-14:
-            sums[gone] = 1.0
+        alive = there & ~ended[:, None]
+        sums = check_probabilities(p, ending, alive)
+        check_rewards(rewards, alive, ended)
+        if np.abs(sums - 1)[alive].max(initial=0.0) > 1e-14:
+            sums[~alive] = 1.0
             p = sp.diags_array(1 / sums.ravel()) @ p
             ending = ending / sums
         ended = ended | _absorbing(p, rewards, there)
-        rewards = np.where(ended[:, None], 0.0, np.where(there, rewards, -np.inf))
-        gone = ~there | ended[:, None]
-        if ended.any() or gone.any():
-            ending = np.where(ended[:, None], 1.0, np.where(there, ending + (p @ ended.astype(np.float64)).reshape(shape), 0.0))
+        alive &= ~ended[:, None]
+        unwanted = p.data == 0
+        if not alive.all():
+            unwanted |= ended[p.indices] | np.repeat(~alive.ravel(), np.diff(p.indptr))
+            ending = np.where(alive, ending + (p @ ended.astype(np.float64)).reshape(shape), ended[:, None])
+        if unwanted.any():
             p = p.copy()
-            p.data[ended[p.indices] | np.repeat(gone.ravel(), np.diff(p.indptr))] = 0.0
+            p.data[unwanted] = 0.0
             p.eliminate_zeros()
+        rewards = np.where(alive, rewards, np.where(ended, 0.0, -np.inf)[:, None])
         return cls(p, rewards, ending, ended, float(discount))
 
 
@@ -259,63 +282,6 @@ class _Chain(TabularMDP):
         pass
 
 
-def check_policy(mdp: TabularMDP, policy: ArrayLike) -> NDArray[np.float64]:
-    """Probabilities (S, A) of a policy that is given as them or as actions (S,).
-
-    Raises:
-        SettingError: another shape, rows that do not sum to one, actions that are not available.
-    """
-    given = probabilities(policy, mdp.rewards.shape)
-    refused = np.argwhere((given > 0) & ~mdp.available)
-    if len(refused):
-        raise SettingError(f"policy, state {refused[0][0]}: action {refused[0][1]} is not available there")
-    return given
-
-
-def probabilities(policy: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """Probabilities (S, A) of a policy that is given as them, as actions (S,), or as what has a `policy`.
-
-    Raises:
-        SettingError: another shape, or rows that do not sum to one.
-    """
-    given = np.asarray(getattr(policy, "policy", policy))
-    if given.shape == shape[:1]:
-        if not np.issubdtype(given.dtype, np.integer) or ((given < 0) | (given >= shape[1])).any():
-            raise SettingError(f"expected a policy of actions 0…{shape[1] - 1}, found {given.min()}…{given.max()} as {given.dtype}")
-        given = np.eye(shape[1])[given]
-    if given.shape != shape:
-        raise SettingError(f"expected a policy of shape {shape[:1]} or {shape}, found {given.shape}")
-    given = given.astype(np.float64, copy=False)
-    sums = given.sum(1)
-    wrong = np.flatnonzero(~(np.abs(sums - 1) <= SUM_TOLERANCE) | (given < 0).any(1))
-    if len(wrong):
-        raise SettingError(f"policy, state {wrong[0]}: expected probabilities that sum to 1, found {given[wrong[0]].tolist()}")
-    return given
-
-
-def _check(p: sp.csr_array, rewards: NDArray[Any], ending: NDArray[Any], there: NDArray[Any], ended: NDArray[Any]) -> None:
-    """Raise unless every action that there is has a distribution and a finite reward, and every state an action."""
-    num_actions = rewards.shape[1]
-    alive = there & ~ended[:, None]
-    if len(p.data) and not p.data.min() >= 0:
-        entry = int(np.flatnonzero(~(p.data >= 0))[0])
-        row = int(np.searchsorted(p.indptr, entry, side="right")) - 1
-        at = f"state {row // num_actions}, action {row % num_actions}"
-        raise SettingError(f"{at}: expected probabilities of at least 0, found {p.data[entry]} for state {p.indices[entry]}")
-    sums = p.sum(1).reshape(rewards.shape) + ending
-    wrong = np.argwhere(alive & ~(np.abs(sums - 1) <= SUM_TOLERANCE))
-    if len(wrong):
-        state, action = wrong[0]
-        raise SettingError(f"state {state}, action {action}: probabilities sum to {sums[state, action]:.9g}, expected 1")
-    wrong = np.argwhere(alive & ~np.isfinite(rewards))
-    if len(wrong):
-        state, action = wrong[0]
-        raise SettingError(f"state {state}, action {action}: expected a finite reward, found {rewards[state, action]}")
-    stuck = np.flatnonzero(~there.any(1) & ~ended)
-    if len(stuck):
-        raise SettingError(f"no action is available in {_listed(stuck)}; make an action available or the state terminal")
-
-
 def _absorbing(p: sp.csr_array, rewards: NDArray[np.float64], there: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """(S,), states that only lead to themselves, without reward: the terminal state of Sutton & Barto, 3.4."""
     stays = np.zeros(rewards.size, dtype=bool)
@@ -323,23 +289,3 @@ def _absorbing(p: sp.csr_array, rewards: NDArray[np.float64], there: NDArray[np.
     first = p.indptr[alone]
     stays[alone] = (p.indices[first] == alone // rewards.shape[1]) & (p.data[first] > 1 - 1e-12)
     return np.logical_and.reduce(stays.reshape(rewards.shape) | ~there, axis=1)
-
-
-def _state_mask(states: ArrayLike, num_states: int) -> NDArray[np.bool_]:
-    given = np.asarray(states)
-    if given.dtype == bool:
-        if given.shape != (num_states,):
-            raise SettingError(f"terminal: expected a mask of shape ({num_states},), found {given.shape}")
-        return given.copy()
-    listed = np.atleast_1d(given).astype(np.int64)
-    if ((listed < 0) | (listed >= num_states)).any():
-        raise SettingError(f"terminal: expected states 0…{num_states - 1}, found {listed.tolist()}")
-    mask = np.zeros(num_states, dtype=bool)
-    mask[listed] = True
-    return mask
-
-
-def _listed(states: NDArray[Any]) -> str:
-    if len(states) == 1:
-        return f"state {states[0]}"
-    return f"{len(states)} states, state {states[0]} the first"

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mprl.agents.tabular.behaviour import Policy, at, epsilon_greedy, expected_value
+from mprl.agents.tabular.checks import probabilities
 from mprl.agents.tabular.controller import Controller, ControlSettings
 from mprl.agents.tabular.learner import Moved, TabularLearner, check_choice
-from mprl.agents.tabular.mdp import probabilities
 from mprl.errors import SettingError
 from mprl.nn.schedules import Scheduled
 

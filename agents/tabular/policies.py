@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Literal
 
 import numpy as np
@@ -31,10 +32,15 @@ def greedy(mdp: TabularMDP, action_values: NDArray[np.float64], ties: Ties = "fi
     return _first(best).astype(np.float64) if ties == "first" else best / best.sum(1, keepdims=True)
 
 
+def greatest(action_values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(S,), max over actions of (S, A). A few columns are compared much faster than many rows searched."""
+    return reduce(np.maximum, action_values.T[1:], action_values[:, 0].copy())
+
+
 def best_actions(action_values: NDArray[np.float64]) -> NDArray[np.bool_]:
     """(S, A), the actions as good as the best, up to rounding."""
-    best = action_values.max(1, keepdims=True)
-    return action_values >= best - TIE * np.maximum(1.0, np.abs(best).max(initial=0.0))
+    best = greatest(action_values)
+    return action_values >= (best - TIE * max(1.0, np.abs(best).max(initial=0.0)))[:, None]
 
 
 def _first(actions: NDArray[np.bool_]) -> NDArray[np.bool_]:

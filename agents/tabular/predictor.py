@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mprl.agents.tabular.behaviour import Policy
+from mprl.agents.tabular.checks import probabilities
 from mprl.agents.tabular.learner import Moved, TabularLearner
-from mprl.agents.tabular.mdp import probabilities
 
 Array = NDArray[Any]
 

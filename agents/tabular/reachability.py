@@ -22,12 +22,17 @@ def steps_to_end(mdp: TabularMDP, allowed: NDArray[np.bool_] | None = None) -> N
     """
     allowed = mdp.available if allowed is None else allowed
     states = mdp.num_states
-    # backwards from an end, state S, to the states that can end at once, to those that can step there ...
-    ends_here = np.flatnonzero(((mdp.termination > 0) & allowed).any(1) & ~mdp.terminal)
-    source, target = edges(mdp, allowed)
-    heads = np.concatenate((np.full(len(ends_here), states, dtype=target.dtype), target))
-    tails = np.concatenate((ends_here.astype(source.dtype), source))
-    graph = sp.csr_array((np.ones(len(heads), dtype=np.int8), (heads, tails)), shape=(states + 1, states + 1))
+    # backwards: row s′ lists the states that can step there; one row more, the end, those that can end at once
+    back = mdp.transitions.tocsc()
+    before, data, first = back.indices // mdp.num_actions, back.data, back.indptr
+    if not allowed.all():
+        wanted = allowed.ravel()[back.indices]
+        before, data, first = before[wanted], data[wanted], np.concatenate(([0], wanted.cumsum()))[first]
+    ending = np.flatnonzero(((mdp.termination > 0) & allowed).any(1) & ~mdp.terminal)
+    graph = sp.csr_array(
+        (np.append(data, np.ones(len(ending))), np.append(before, ending), np.append(first, first[-1] + len(ending))),
+        shape=(states + 1, states + 1),
+    )
     order, parent = breadth_first_order(graph, states, directed=True)
     # the depth of each in the tree: from ancestor to ancestor, twice as far each time
     steps = np.full(states + 1, np.inf)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mprl.agents.tabular import reachability
 from mprl.agents.tabular.mdp import TabularMDP
+from mprl.agents.tabular.policies import greatest
 
 Order = Literal["synchronous", "gauss_seidel", "prioritized"]
 
@@ -39,7 +40,7 @@ class Block:
 
     def backup(self, values: NDArray[np.float64]) -> float:
         """Back up these states, in place; the greatest change."""
-        new = (self._rewards + (self._transitions @ values).reshape(self._rewards.shape)).max(1)
+        new = greatest(self._rewards + (self._transitions @ values).reshape(self._rewards.shape))
         change = float(np.abs(new - values[self._states]).max())
         values[self._states] = new
         return change
@@ -66,7 +67,10 @@ class Prioritized:
             size = np.abs(self._errors)
             worst = np.flatnonzero(size >= size.max() / 2)
             values[worst] += self._errors[worst]
-            states = np.unique(np.concatenate((worst, self._predecessors[_ranges(self._first[worst], self._first[worst + 1])])))
+            concerned = np.zeros(self._mdp.num_states, dtype=bool)
+            concerned[worst] = True
+            concerned[self._predecessors[_ranges(self._first[worst], self._first[worst + 1])]] = True
+            states = np.flatnonzero(concerned)
         self._errors[states] = self._backup(values, states) - values[states]
         self.backups = len(states)
         return float(np.abs(self._errors).max())
@@ -75,7 +79,7 @@ class Prioritized:
         mdp = self._mdp
         rows = (states[:, None] * mdp.num_actions + np.arange(mdp.num_actions)).ravel()
         later = (mdp.transitions[rows] @ values).reshape(len(states), mdp.num_actions)
-        return (mdp.rewards[states] + mdp.discount * later).max(1)
+        return greatest(mdp.rewards[states] + mdp.discount * later)
 
 
 def sequential_blocks(mdp: TabularMDP) -> list[NDArray[np.int64]]:

@@ -7,9 +7,11 @@ from dataclasses import replace
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from stable_baselines3.common.evaluation import evaluate_policy
 
 from mprl.agents import ModifiedPolicyIteration, PolicyEvaluation, PolicyIteration, TabularMDP, ValueIteration
+from mprl.agents.tabular import sparse
 from mprl.errors import MprlError
 
 ORDERS = ("synchronous", "gauss_seidel", "prioritized")
@@ -90,6 +92,74 @@ def test_an_interrupted_search_still_knows_how_wrong_it_is(planner: str):
     error = np.abs(solution.values - PolicyIteration(mdp).solve().values).max()
     assert solution.iterations == 2
     assert 0 < error <= solution.error_bound
+
+
+# --- large models ---------------------------------------------------------------------------------------------------------------
+
+
+def maze(size: int, seed: int, discount: float, ends: int = 1, walls: float = 0.2, rewards: bool = False) -> TabularMDP:
+    """A grid with walls, slippery, −1 a step (or random costs, and a place worth staying at), far from its ends."""
+    rng = np.random.default_rng(seed)
+    wall = rng.random((size, size)) < walls
+    reward = np.where(rng.random(size**2) < 0.01, 2.0, -rng.random(size**2)) if rewards else np.full(size**2, -1.0)
+    goals = rng.choice(np.flatnonzero(~wall.ravel()), ends, replace=False)
+
+    def moved(state: int, move: int) -> int:
+        row, column = divmod(state, size)
+        down, right = [(-1, 0), (0, 1), (1, 0), (0, -1)][move % 4]
+        to = (min(max(row + down, 0), size - 1), min(max(column + right, 0), size - 1))
+        return state if wall[to] else to[0] * size + to[1]
+
+    def outcomes(state: int, action: int) -> list[tuple[float, int, float, bool]]:
+        return [(p, moved(state, action + turn), reward[state], False) for p, turn in ((0.8, 0), (0.1, 1), (0.1, -1))]
+
+    return TabularMDP.from_function(outcomes, size**2, 4, discount, terminal=goals)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("rewards", [False, True])
+@pytest.mark.parametrize("discount", [0.9, 0.99])
+def test_modified_policy_iteration_in_a_maze_where_some_places_have_no_way_out(seed: int, rewards: bool, discount: float):
+    mdp = maze(25, seed, discount, ends=seed + 1, rewards=rewards)
+    exact = PolicyIteration(mdp).solve()
+    for tolerance in (1e-2, 1e-6):
+        solution = ModifiedPolicyIteration(mdp).solve(tolerance)
+        assert np.abs(solution.values - exact.values).max() <= solution.error_bound <= tolerance
+        played = PolicyEvaluation(mdp, solution, method="exact").solve().values
+        assert (exact.values - played).max() <= 2 * tolerance
+
+
+def test_modified_policy_iteration_sweeps_where_the_news_of_an_end_is():
+    def corridor(state: int, action: int) -> list[tuple[float, int, float, bool]]:
+        return [(p, min(max(state + step, 0), 1999), -1.0, False) for p, step in ((0.9, 2 * action - 1), (0.1, 0))]
+
+    mdp = TabularMDP.from_function(corridor, 2000, 2, 0.999, terminal=[0])
+    solution = ModifiedPolicyIteration(mdp).solve(1e-3)
+    assert solution.backups < ValueIteration(mdp).solve(1e-3).backups / 4
+    assert solution.policy[1:, 0].all()
+    for sweeps in (1, 3, 50):
+        assert ModifiedPolicyIteration(mdp, sweeps=sweeps).solve(1e-3).values == pytest.approx(solution.values, abs=2e-3)
+
+
+def test_without_discount_a_maze_is_left_the_shortest_way():
+    mdp = maze(20, 1, 1.0, walls=0.0)
+    exact = PolicyIteration(mdp).solve()
+    solution = ModifiedPolicyIteration(mdp).solve(1e-9)
+    assert solution.values == pytest.approx(exact.values, abs=1e-6)
+    assert np.abs(solution.values - exact.values).max() <= solution.error_bound < 1e-4
+
+
+def test_the_same_bits_with_any_number_of_threads():
+    mdp = random_mdp(0, states=300, actions=2)
+    sparse.LARGE, large = 100, sparse.LARGE
+    found = []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            found.append(ModifiedPolicyIteration(mdp).solve().values.tobytes())
+    finally:
+        sparse.LARGE = large
+    assert len(set(found)) == 1
 
 
 # --- orders of sweeps -----------------------------------------------------------------------------------------------------------
