@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mprl.nn import products
+
 ACTIVATIONS: dict[str, type[nn.Module]] = {"elu": nn.ELU, "relu": nn.ReLU, "tanh": nn.Tanh, "silu": nn.SiLU}
 
 
@@ -80,9 +82,9 @@ class MLP(nn.Sequential):
             for layer in range(len(values) - 1, -1, -1):
                 weight, bias = self._flat[2 * layer : 2 * layer + 2]
                 bias.grad.add_(gradient.sum(0))  # type: ignore[union-attr]
-                weight.grad.addmm_(gradient.t(), values[layer])  # type: ignore[union-attr]
+                weight.grad.add_(products.product_of_columns(gradient, values[layer]))  # type: ignore[union-attr]
                 if layer:
-                    gradient = _IN_PLACE[self._kind][1](gradient @ weight, values[layer])
+                    gradient = _IN_PLACE[self._kind][1](products.product(gradient, weight), values[layer])
 
         return output, backward
 
@@ -91,8 +93,8 @@ def _layers(inputs: Tensor, kind: type[nn.Module], parameters: Sequence[Tensor])
     """What goes into each layer, and what comes out of the last."""
     values = [inputs]
     for at in range(0, len(parameters) - 2, 2):
-        values.append(_IN_PLACE[kind][0](torch.addmm(parameters[at + 1], values[-1], parameters[at].t())))
-    values.append(torch.addmm(parameters[-1], values[-1], parameters[-2].t()))
+        values.append(_IN_PLACE[kind][0](products.linear(values[-1], *parameters[at : at + 2])))
+    values.append(products.linear(values[-1], *parameters[-2:]))
     return values
 
 
@@ -107,9 +109,9 @@ class _Whole(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         found: list[Tensor] = []
         for layer in range(len(ctx.weights) - 1, -1, -1):
-            found += [gradient.sum(0), gradient.t() @ ctx.values[layer]]
+            found += [gradient.sum(0), products.product_of_columns(gradient, ctx.values[layer])]
             if layer:
-                gradient = _IN_PLACE[ctx.kind][1](gradient @ ctx.weights[layer], ctx.values[layer])
+                gradient = _IN_PLACE[ctx.kind][1](products.product(gradient, ctx.weights[layer]), ctx.values[layer])
         return gradient @ ctx.weights[0] if ctx.needs_input_grad[0] else None, None, *reversed(found)
 
 
