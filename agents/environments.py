@@ -15,7 +15,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker
+from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
 from torch import Tensor
 
 from mprl.agents import spaces
@@ -94,7 +94,7 @@ class Batch:
         self.num_worlds: int = self.env.num_envs
         self.mode = self.env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
         self.output = getattr(self.unwrapped, "output", "numpy")
-        self._stateful = _stateful(env)
+        self._stateful, self._limits = _stateful(env)
         self._all = self._full(True)
         self._ended = self._full(False)
 
@@ -147,7 +147,8 @@ class Batch:
         if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor | np.ndarray) for k, v in state.items()):
             raise SettingError(f"{type(self._stateful).__name__}.get_state() must give a dict of tensors or NumPy arrays by name")
         own = {f"env.{key}": torch.as_tensor(value) for key, value in state.items()}
-        return {"ended": torch.as_tensor(self._ended), **own}
+        elapsed = {"elapsed": torch.tensor([limit._elapsed_steps or 0 for limit in self._limits])} if self._limits else {}
+        return {"ended": torch.as_tensor(self._ended), **elapsed, **own}
 
     def set_state(self, state: dict[str, Tensor]) -> None:
         """Go on from what `get_state` returned."""
@@ -155,6 +156,8 @@ class Batch:
         self.env.reset()  # Gymnasium's wrappers do not step before a reset
         tensors = {key: state[f"env.{key}"] for key in own}
         self._stateful.set_state({k: v.numpy() if isinstance(own[k], np.ndarray) else v.to(own[k].device) for k, v in tensors.items()})
+        for place, limit in enumerate(self._limits):
+            limit._elapsed_steps = int(state["elapsed"][place])
         self._ended = state["ended"].to(self.device) if self.output == "torch" else state["ended"].numpy()
 
     def blank(self) -> Any:
@@ -240,11 +243,14 @@ def _successors(observation: Any, final: Any, ended: Any) -> Any:
     return fill(observation, [final[world] for world in worlds])
 
 
-def _stateful(env: Any) -> Any:
-    """What has `get_state` and `set_state`, below the wrappers that have no state of their own; None if there is nothing such."""
-    while isinstance(env, OrderEnforcing | PassiveEnvChecker):
+def _stateful(env: Any) -> tuple[Any, list[TimeLimit[Any, Any]]]:
+    """What has `get_state` and `set_state`, and the time limits around it, which count steps; None if another wrapper may hide more."""
+    limits = []
+    while isinstance(env, OrderEnforcing | PassiveEnvChecker | TimeLimit):
+        if isinstance(env, TimeLimit):
+            limits.append(env)
         env = env.env
-    return env if hasattr(env, "get_state") and hasattr(env, "set_state") else None
+    return (env if hasattr(env, "get_state") and hasattr(env, "set_state") else None), limits
 
 
 def check_environment(env: Any) -> None:

@@ -19,6 +19,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import mprl  # noqa: F401  registers the environments
 from mprl.agents import PPO, checkpoints
+from mprl.agents.environments import Batch
 from mprl.errors import CheckpointError, MprlError
 
 FILES = (checkpoints.CONFIG, checkpoints.WEIGHTS, checkpoints.STATE, checkpoints.TRAINING)
@@ -63,6 +64,8 @@ ENVIRONMENTS: dict[str, Callable[[], Any]] = {
     "heading": lambda: gym.make_vec("mprl/DeepMimicHeading-v0", num_envs=3, num_threads=1, time_limit=0.3, output="torch"),
     "DeepMimic, single": lambda: gym.make("mprl/DeepMimic-v0", num_threads=1, time_limit=0.3),
     "with a state": SavedDrift,
+    "with a state, under a time limit": lambda: gym.wrappers.TimeLimit(SavedDrift(), 3),
+    "tabular, by gym.make": lambda: gym.make("mprl/GridworldAB-v0", max_episode_steps=5),
     "without": Drift,
     **{f"without, {mode.name}": lambda mode=mode: SyncVectorEnv([Drift] * 3, autoreset_mode=mode) for mode in MODES},  # type: ignore[misc]
 }
@@ -116,9 +119,20 @@ def test_before_the_first_step_there_is_a_state_too(tmp_path):
     assert repr(learn(agent, 2)) == repr(learn(PPO.load(tmp_path, SavedDrift()), 2))
 
 
+def test_a_time_limit_s_count_is_saved_too():
+    """Saved after the second step of three."""
+    envs = [gym.make("mprl/GridworldAB-v0", max_episode_steps=3) for _ in range(2)]
+    one, other = (Batch(env) for env in envs)
+    one.reset(seed=1)
+    assert [bool(one.step(np.array([0])).truncated[0]) for _ in range(2)] == [False, False]
+    assert one.has_state
+    other.set_state(one.get_state())
+    assert other.step(np.array([0])).truncated[0]
+
+
 def test_wrappers_with_a_state_of_their_own_are_not_saved_as_if_they_had_none(tmp_path):
-    """A time limit counts; it is beyond the reach of the environment's own `get_state`, so the whole is reset."""
-    make = lambda: gym.wrappers.TimeLimit(SavedDrift(), 3)  # noqa: E731
+    """A stack of frames is beyond the reach of the environment's own `get_state`, so the whole is reset."""
+    make = lambda: gym.wrappers.FrameStackObservation(SavedDrift(), 2)  # noqa: E731
     agent = PPO(make(), **SMALL)
     assert not agent.batch.has_state and PPO(SavedDrift(), **SMALL).batch.has_state
     learn(agent, 2)
