@@ -142,6 +142,7 @@ class Evaluation:
 
     def __init__(self, folder: str | Path, make_env: Callable[[], Any], every: int, episodes: int = 16, seed: int = 0) -> None:
         self.folder, self.make_env, self.every, self.episodes, self.seed = Path(folder) / BEST, make_env, every, episodes, seed
+        self._told = False
 
     def __call__(self, agent: Agent, metrics: Metrics) -> None:
         if not agent.crossed(self.every):
@@ -152,6 +153,9 @@ class Evaluation:
                 results = evaluate(agent, env, self.episodes, self.seed)
             finally:
                 env.close()
+        if "episodes_cut_off" in results and not self._told:
+            log.info("An evaluation cut episodes off that did not end; how many is told as evaluation_episodes_cut_off.")
+            self._told = True
         numbers = {key: float(value) for key, value in results.items() if isinstance(value, int | float) and key not in _IDENTITY}
         metrics |= {f"{_EVALUATION}{key}": value for key, value in numbers.items()}
         found = score(numbers)

@@ -18,7 +18,20 @@ from mprl.agents.environments import check_environment, check_seed
 from mprl.errors import RenderingError, SettingError
 
 
-def evaluate(agent: Agent, env: Any, episodes: int = 32, seed: int = 0, video: str | Path | None = None) -> dict[str, Any]:
+log = logging.getLogger(__name__)
+
+LONGEST = 10_000  # steps of an episode in an environment that sets no limit of its own
+FILM = 2_000  # pictures in a film at most: they are all kept in memory
+
+
+def evaluate(
+    agent: Agent,
+    env: Any,
+    episodes: int = 32,
+    seed: int = 0,
+    video: str | Path | None = None,
+    max_episode_steps: int | None = None,
+) -> dict[str, Any]:
     """Play deterministic episodes and measure them.
 
     An environment that knows how it wants to be judged (a method `evaluate(policy, episodes, seed, video)`; `mprl/DeepMimic-v0`
@@ -29,13 +42,19 @@ def evaluate(agent: Agent, env: Any, episodes: int = 32, seed: int = 0, video: s
         env: single or vector.
         episodes: how many.
         seed: of the environment.
-        video: write the first episode to this .mp4; other environments than ours need `render_mode="rgb_array"`.
+        video: write the first episode to this .mp4, its first 2 000 steps at most; other environments than ours need
+            `render_mode="rgb_array"`.
+        max_episode_steps: a longer episode is cut off there and counted with what it earned until then, since a policy that does not
+            explore may never come to an end; by default 10 000, or as many as the environment is registered with, if those are more.
+            An environment that judges keeps to its own.
 
     Returns:
-        `env_id`, `agent`, `episodes`, `return_mean`, `return_std`, `length_mean`, and what the environment adds.
+        `env_id`, `agent`, `episodes`, `return_mean`, `return_std`, `length_mean`, and what the environment adds; where episodes were
+        cut off, their number as `episodes_cut_off`.
     """
-    if episodes < 1:
-        raise SettingError(f"episodes must be at least 1, found {episodes}")
+    for name, value in (("episodes", episodes), ("max_episode_steps", max_episode_steps)):
+        if value is not None and not value >= 1:
+            raise SettingError(f"{name} must be at least 1, found {value}")
     check_environment(env)
     check_seed(seed)
     spaces = (getattr(env, f"single_{what}", None) or getattr(env, what) for what in ("observation_space", "action_space"))
@@ -44,7 +63,9 @@ def evaluate(agent: Agent, env: Any, episodes: int = 32, seed: int = 0, video: s
     own = getattr(env.unwrapped, "evaluate", None)
     if own is not None:
         return {**identity, **own(Player(agent), episodes, seed, video)}
-    return {**identity, **_play(agent, env, episodes, seed, video)}
+    spec = env.spec or env.unwrapped.spec
+    longest = max_episode_steps or max(LONGEST, getattr(spec, "max_episode_steps", None) or 0)
+    return {**identity, **_play(agent, env, episodes, seed, video, longest)}
 
 
 class Player:
@@ -86,19 +107,24 @@ def quiet() -> Iterator[None]:
         log.setLevel(before)
 
 
-def _play(agent: Agent, env: Any, episodes: int, seed: int, video: str | Path | None) -> dict[str, Any]:
+def _play(agent: Agent, env: Any, episodes: int, seed: int, video: str | Path | None, longest: int) -> dict[str, Any]:
     batch = agent._make_batch(env)
     # every world plays its share, so that short episodes are not preferred to long ones
     share = torch.full((batch.num_worlds,), episodes // batch.num_worlds)
     share[: episodes % batch.num_worlds] += 1
     returns, lengths = torch.zeros(batch.num_worlds), torch.zeros(batch.num_worlds)
+    stuck = torch.zeros(batch.num_worlds, dtype=torch.bool)  # in an episode that was cut off: it waits for all to be reset
     done_returns: list[float] = []
     done_lengths: list[float] = []
+    cut_off = 0
     frames: list[Any] = []
     filming = video is not None
     observation = batch.reset(seed=seed)
     memory, begins = None, np.ones(batch.num_worlds, bool)
     while (share > 0).any():
+        if not ((share > 0) & ~stuck).any():
+            observation, begins = batch.reset(), np.ones(batch.num_worlds, bool)
+            stuck, returns, lengths = torch.zeros_like(stuck), torch.zeros_like(returns), torch.zeros_like(lengths)
         if filming:
             frames.append(_picture(env))
         action, memory = agent.act_on(observation, memory, begins, deterministic=True)
@@ -106,14 +132,19 @@ def _play(agent: Agent, env: Any, episodes: int, seed: int, video: str | Path | 
         returns += torch.as_tensor(step.reward).cpu()
         lengths += torch.as_tensor(step.valid).cpu()
         ended = torch.as_tensor(step.terminated | step.truncated).cpu()
-        filming = filming and not ended[0]  # the first world is the one in the picture
-        for world in ended.nonzero().flatten().tolist():
-            if share[world] > 0:
+        too_long = (lengths >= longest) & (share > 0) & ~ended & ~stuck
+        for world in (ended | too_long).nonzero().flatten().tolist():
+            if share[world] > 0 and not stuck[world]:
                 done_returns.append(float(returns[world]))
                 done_lengths.append(float(lengths[world]))
                 share[world] -= 1
             returns[world] = lengths[world] = 0.0
+        stuck = (stuck | too_long) & ~ended
+        cut_off += int(too_long.sum())
+        filming = filming and len(frames) < FILM and not (ended | too_long)[0]  # the first world is the one in the picture
         observation, begins = step.observation, step.begins
+    if cut_off:
+        log.warning("%s of %s episodes did not end within %s steps: they were cut off there", cut_off, episodes, f"{longest:,}")
     if agent.batch is not None and agent.batch.unwrapped is batch.unwrapped:
         agent.begin_new_episodes()
     if video is not None:
@@ -126,6 +157,7 @@ def _play(agent: Agent, env: Any, episodes: int, seed: int, video: str | Path | 
         "return_mean": float(values.mean()),
         "return_std": float(values.std(correction=0)),
         "length_mean": float(torch.tensor(done_lengths).mean()),
+        **({"episodes_cut_off": cut_off} if cut_off else {}),
     }
 
 

@@ -95,7 +95,7 @@ class Outcome:
 
 
 def learn_and_score(
-    agent: Agent, steps: float, evaluations: int, evaluation: Callable[[Agent], float] | None, report: Callable[[list[float]], bool]
+    agent: Agent, steps: float, evaluations: int, evaluation: Callable[[Agent], float], report: Callable[[list[float]], bool]
 ) -> list[float]:
     """Train an agent, and score it at equal intervals.
 
@@ -103,27 +103,20 @@ def learn_and_score(
         agent: that learns.
         steps: to train for.
         evaluations: how many; the last one at the end.
-        evaluation: the score of the agent as it is; None: the mean return while it learned, since the evaluation before.
+        evaluation: the score of the agent as it is.
         report: told all scores until now, after each; learning stops when it returns False.
 
     Raises:
         ArithmeticError: a score is not finite.
     """
     scores: list[float] = []
-    returns: list[float] = []
 
     def judge(agent: Agent, metrics: Metrics) -> bool:
-        returns.append(metrics.get("return", math.nan))
         if not agent.crossed(max(int(steps // evaluations), 1)):
             return True
-        if evaluation is None:
-            known = [value for value in returns if not math.isnan(value)]  # in some iterations no episode ends
-            scores.append(float(np.mean(known)) if known else math.nan)
-        else:
-            scores.append(evaluation(agent))
+        scores.append(evaluation(agent))
         if not math.isfinite(scores[-1]):
             raise ArithmeticError(f"an evaluation gave {scores[-1]}")
-        returns.clear()
         return report(scores)
 
     agent.learn(steps, callback=judge)

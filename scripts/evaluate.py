@@ -34,6 +34,7 @@ ROWS = (
     ("return_mean", "return", "", "{:.2f}"),
     ("return_std", "standard deviation of the return", "", "{:.2f}"),
     ("length_mean", "length of an episode", "steps", "{:.1f}"),
+    ("episodes_cut_off", "episodes that did not end and were cut off", "", "{:.0f}"),
     ("normalized_return", "normalised return", "", "{:.3f}"),
     ("normalized_return_paper", "normalised return, reward of the paper", "", "{:.3f}"),
     ("success_rate", "success: no fall, never .5 m off", "", "{:.1%}"),
@@ -67,6 +68,8 @@ class Options:
     """film one episode; .mp4 or .gif"""
     json: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
     """write the results"""
+    max_episode_steps: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
+    """cut longer episodes off; by default at 10 000 steps, or as many as the environment is registered with, if those are more"""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -74,7 +77,7 @@ def main(argv: Sequence[str]) -> int:
     options = parse(Options, "mprl evaluate", argv)
     if options.json is not None:
         check_folder(options.json)
-    results = evaluate_folder(options.folder, options.episodes, options.seed, options.video)
+    results = evaluate_folder(options.folder, options.episodes, options.seed, options.video, options.max_episode_steps)
     if options.json is not None:
         write_json(options.json, results)
     show(results)
@@ -84,7 +87,9 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def evaluate_folder(folder: Path, episodes: int = 32, seed: int = 0, video: Path | None = None) -> dict[str, Any]:
+def evaluate_folder(
+    folder: Path, episodes: int = 32, seed: int = 0, video: Path | None = None, max_episode_steps: int | None = None
+) -> dict[str, Any]:
     """Evaluate the agent in a run folder, in the environment that it was trained in.
 
     Args:
@@ -92,6 +97,7 @@ def evaluate_folder(folder: Path, episodes: int = 32, seed: int = 0, video: Path
         episodes: how many.
         seed: of the environment.
         video: where to film one episode.
+        max_episode_steps: longer episodes are cut off there; see `mprl.agents.evaluate`.
 
     Raises:
         MprlError: a folder that holds no agent, a broken one, or one of another environment.
@@ -103,13 +109,15 @@ def evaluate_folder(folder: Path, episodes: int = 32, seed: int = 0, video: Path
 
     if episodes < 1:
         raise SettingError(f"expected at least 1 episode, found --episodes {episodes}")
+    if max_episode_steps is not None and max_episode_steps < 1:
+        raise SettingError(f"--max-episode-steps must be at least 1, found {max_episode_steps}")
     config = read_config(folder)
     if video is not None:
         _check_video(video, config["env_id"])
     env = environment(config, episodes, **({} if video is None else {"render_mode": "rgb_array"}))
     try:
         agent = load_agent(folder, env, training=False)
-        results = evaluate(agent, env, episodes=episodes, seed=seed, video=video)
+        results = evaluate(agent, env, episodes, seed, video, max_episode_steps)
     finally:
         env.close()
     results["env_id"] = config["env_id"]

@@ -279,9 +279,6 @@ def train(agent: Agent, folder: Path, plan: Plan) -> int:
     from mprl.agents.runs import alone, checkpoints_of, save_checkpoint, steps_of
     from mprl.scripts.plots import learning_curve
 
-    if (plan.ends_early or plan.video_every) and not episodes_end(agent):
-        what = "--stop-at and --patience" if plan.ends_early else "--video-every"
-        raise SettingError(f"{agent.env_id} is registered without max_episode_steps, so an evaluation may never end: leave out {what}")
     plan.write(folder)  # says at once when the folder cannot be written to
     with alone(folder):
         if not agent.num_timesteps:
@@ -312,7 +309,7 @@ def _learn(agent: Agent, folder: Path, plan: Plan) -> int | None:
         stack.callback(writer.close)
         stack.callback(display.close)
         make_env = functools.partial(evaluate.environment, agent.config, EVALUATION_EPISODES)
-        evaluation = Evaluation(folder, make_env, plan.evaluate_every if episodes_end(agent) else 0, EVALUATION_EPISODES)
+        evaluation = Evaluation(folder, make_env, plan.evaluate_every, EVALUATION_EPISODES)
         early = StopTraining(plan.stop_at, plan.patience, folder, agent.num_timesteps)
         video = Video(folder / "videos", functools.partial(make_env, render_mode="rgb_array"), plan.video_every)
         if plan.video_every and not agent.num_timesteps:
@@ -327,11 +324,6 @@ def _learn(agent: Agent, folder: Path, plan: Plan) -> int | None:
         )
         checkpoint.finish(agent)
         return stopped()
-
-
-def episodes_end(agent: Agent) -> bool:
-    """Whether an evaluation is sure to come to its end: the environment brings its own, or its episodes are limited."""
-    return hasattr(agent.batch.unwrapped, "evaluate") or environments.find(agent.env_id).max_episode_steps is not None
 
 
 @contextlib.contextmanager

@@ -54,7 +54,7 @@ class Options:
     steps: Annotated[float | None, tyro.conf.arg(metavar="M", help_behavior_hint="")] = None
     """environment steps of each trial, over all worlds; by default the preset's, or a million"""
     evaluations: Annotated[int, tyro.conf.arg(metavar="N")] = 5
-    """of each trial, at equal intervals; the mean of the later half is its score. Where episodes may never end: mean returns of learning"""
+    """of each trial, at equal intervals; the mean of the later half is its score"""
     episodes: Annotated[int, tyro.conf.arg(metavar="N")] = 16
     """of each evaluation"""
     num_envs: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
@@ -218,8 +218,7 @@ def _attempt(options: Any, settings: dict[str, Any], steps: float, report: Any, 
                 env.close()
 
     try:
-        evaluation = judge if train.episodes_end(agent) else None
-        scores = learn_and_score(agent, steps, options.evaluations, evaluation, lambda scores: report(scores) and stopped() is None)
+        scores = learn_and_score(agent, steps, options.evaluations, judge, lambda scores: report(scores) and stopped() is None)
     finally:
         agent.batch.env.close()
     return None if stopped() is not None else scores

@@ -78,6 +78,34 @@ def test_fewer_episodes_than_worlds(agent, mode):
     assert evaluate(agent, batch(6, 6, 6, mode=mode), episodes=2)["length_mean"] == 2
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_an_episode_that_does_not_end_is_cut_off_and_the_others_are_whole(agent, mode, heard, caplog):
+    """Worlds whose second episodes last 6 steps and for ever, three each: 2, 6, 2 and 2, 20 of ever, 2 after all begin anew."""
+    found = evaluate(agent, batch(6, 10**9, mode=mode), episodes=6, max_episode_steps=20)
+    assert found["episodes_cut_off"] == 1 and found["episodes"] == 6
+    assert found["length_mean"] == found["return_mean"] == pytest.approx((2 + 6 + 2 + 2 + 20 + 2) / 6)
+    assert "1 of 6 episodes did not end within 20 steps: they were cut off there" in caplog.text
+    alone = evaluate(agent, Alternating(10**9), episodes=3, max_episode_steps=20)
+    assert alone["length_mean"] == pytest.approx((2 + 20 + 2) / 3) and alone["episodes_cut_off"] == 1
+
+
+def test_an_episode_that_ends_after_it_was_cut_off_is_counted_once(agent):
+    """Two worlds: 2, 6, 2, 6 steps; and 2, 4 of 6, 2, 4 of 6, whose own ends come while the other world still plays."""
+    found = evaluate(agent, batch(4, 6, mode=MODES[1]), episodes=8, max_episode_steps=4)
+    assert (found["length_mean"], found["episodes_cut_off"]) == ((2 + 4 + 2 + 4) * 2 / 8, 2)
+
+
+def test_an_environment_s_own_limit_is_no_cut_off(agent, monkeypatch):
+    found = evaluate(agent, gym.wrappers.TimeLimit(Alternating(10**9), 7), episodes=2, max_episode_steps=7)
+    assert found["length_mean"] == (2 + 7) / 2 and "episodes_cut_off" not in found
+    monkeypatch.setattr("mprl.agents.evaluation.LONGEST", 20)
+    env = Alternating(40)
+    assert evaluate(agent, env, episodes=2)["length_mean"] == (2 + 20) / 2
+    env.spec = gym.envs.registration.EnvSpec("Long-v0", max_episode_steps=50)
+    found = evaluate(agent, env, episodes=2)
+    assert found["length_mean"] == (2 + 40) / 2 and "episodes_cut_off" not in found
+
+
 def test_it_is_the_same_every_time_and_one_world_is_like_many(balancer):
     single = [evaluate(balancer, gym.make("CartPole-v1"), episodes=4, seed=7) for _ in range(2)]
     assert single[0] == single[1]
@@ -103,6 +131,8 @@ def test_another_environment_than_the_agent_s_is_refused(balancer):
 def test_no_episodes_are_refused(agent):
     with pytest.raises(SettingError, match="at least 1, found 0"):
         evaluate(agent, Alternating(), episodes=0)
+    with pytest.raises(SettingError, match="max_episode_steps must be at least 1, found 0"):
+        evaluate(agent, Alternating(), max_episode_steps=0)
 
 
 # --------------------------------------------------------------------------------------------------------------------------- video

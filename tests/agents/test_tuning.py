@@ -151,15 +151,6 @@ def test_an_agent_is_evaluated_at_equal_intervals_until_nobody_wants_to_know_mor
         learn_and_score(PPO(env, **settings), 160, 5, lambda agent: math.nan, lambda scores: True)
 
 
-def test_where_episodes_may_never_end_the_returns_while_learning_count():
-    agent, returns = (
-        PPO(gym.make_vec("CartPole-v1", num_envs=2), n_steps=8, batch_size=16, hidden=(4,)),
-        iter([1.0, 3.0, math.nan, 8.0, 5.0, 7.0]),
-    )
-    agent._iteration = lambda: {"return": next(returns)}
-    assert learn_and_score(agent, 96, 3, None, lambda scores: True) == [2, 8, 6]
-
-
 @pytest.mark.parametrize("name", tomllib.loads((Path(sys.modules[PPO.__module__].__file__).parent / "presets" / "search.toml").read_text()))
 def test_every_search_space_has_settings_that_its_agent_takes(name):
     kind = AGENTS[name]

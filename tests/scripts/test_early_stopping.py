@@ -65,9 +65,16 @@ def test_a_mistake_is_told_in_one_line(mprl, tmp_path, words, says):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_where_an_evaluation_may_never_end_it_cannot_end_a_run(mprl, tmp_path):
-    mistake = mprl("train", "CliffWalking-v1", "--agent", "sarsa", "--patience", "3", "--out", "run").mistake
-    assert mistake.startswith(
-        "CliffWalking-v1 is registered without max_episode_steps, so an evaluation may never end: leave out --stop-at"
-    )
-    assert list(tmp_path.iterdir()) == []
+def test_evaluations_end_a_run_also_where_episodes_may_never_end(mprl, monkeypatch):
+    """The cliff's own form in Gymnasium has no limit of steps. What nobody has taught walks into a wall for ever."""
+    monkeypatch.setattr("mprl.agents.evaluation.LONGEST", 500)
+    words = ("CliffWalking-v1", "--agent", "sarsa", "--num-envs", "2", "--agent.iteration-steps", "2", "--evaluate-every", "4", "--seed", "1")
+    done = mprl("train", *words, "--steps", "64", "--patience", "2", "--out", "run")
+    assert done.code == 0 and "no better than the best before them, -500" in done.out
+    assert done.out.count("cut episodes off that did not end") == 1
+    assert last_step("run") == 12 and evaluations("run") == [-500] * 3
+    done = mprl("evaluate", "run", "--episodes", "3", "--max-episode-steps", "50", "--json", "found.json")
+    assert (done.code, done.err) == (0, "") and "3 of 3 episodes did not end within 50 steps: they were cut off there" in done.out
+    found = json.loads(Path("found.json").read_text())
+    assert (found["return_mean"], found["length_mean"], found["episodes_cut_off"]) == (-50, 50, 3)
+    assert mprl("evaluate", "run", "--max-episode-steps", "0").mistake == "--max-episode-steps must be at least 1, found 0"
