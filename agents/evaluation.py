@@ -17,7 +17,6 @@ from mprl.agents.agent import Agent
 from mprl.agents.environments import check_environment, check_seed
 from mprl.errors import RenderingError, SettingError
 
-
 log = logging.getLogger(__name__)
 
 LONGEST = 10_000  # steps of an episode in an environment that sets no limit of its own
