@@ -69,7 +69,7 @@ def test_evaluations_end_a_run_also_where_episodes_may_never_end(mprl, monkeypat
     """The cliff's own form in Gymnasium has no limit of steps. What nobody has taught walks into a wall for ever."""
     monkeypatch.setattr("mprl.agents.evaluation.LONGEST", 500)
     words = ("CliffWalking-v1", "--agent", "sarsa", "--num-envs", "2", "--agent.iteration-steps", "2", "--evaluate-every", "4")
-    done = mprl("train", *words, "--steps", "64", "--patience", "2", "--out", "run")
+    done = mprl("train", *words, "--seed", "1", "--steps", "64", "--patience", "2", "--out", "run")
     assert done.code == 0 and "no better than the best before them, -500" in done.out
     assert done.out.count("cut episodes off that did not end") == 1
     assert last_step("run") == 12 and evaluations("run") == [-500] * 3
