@@ -1,4 +1,4 @@
-"""`mprl benchmark env|ppo|peers|profile|deep|imitation|render|soak`: our figures beside the peer's and the limit's, from one run.
+"""`mprl benchmark env|ppo|peers|profile|deep|sac|imitation|render|soak`: our figures beside the peer's and the limit's, from one run.
 
 The peer is what people use today; the limit is what no implementation on this machine can exceed. What is compared is measured in
 turn, in short rounds, and the medians are told.
@@ -131,6 +131,16 @@ class DeepOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SacOptions(Options):
+    """SAC in Hopper-v5 against Stable-Baselines3's, from one seed with one budget; takes most of an hour."""
+
+    steps: Annotated[int, tyro.conf.arg(metavar="N")] = 200_000
+    """environment steps of each"""
+    seed: int = 0
+    """of both"""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RenderOptions(Options):
     """Pictures: drawing and filming, against Humanoid-v5 and MuJoCo's bare drawing."""
 
@@ -167,6 +177,7 @@ def main(argv: Sequence[str]) -> int:
         "peers": (PeersOptions, peers),
         "profile": (ProfileOptions, profile),
         "deep": (DeepOptions, deep),
+        "sac": (SacOptions, sac),
         "render": (RenderOptions, render),
         "soak": (SoakOptions, soak),
     }
@@ -187,7 +198,7 @@ def main(argv: Sequence[str]) -> int:
     # an environment's tensors are small: a step of 1024 worlds took 45.0 ms with one torch thread, 46.4 with two
     torch.set_num_threads(1 if argv[0] in ("env", "soak") else options.threads)
     measured = measure(options)
-    name = "returns" if argv[0] == "deep" and options.runs else argv[0]  # a table of its own
+    name = "returns" if argv[0] == "deep" and options.runs else argv[0]  # type: ignore[attr-defined]  # a table of its own
     report = Report(name, measured.figures, measured.settings, command_line(argv), measured.overview)
     written = []
     if options.json is not None:
@@ -251,6 +262,13 @@ def deep(options: DeepOptions) -> Measured:
 
     o = options
     return measure(() if o.runs else o.algorithms, o.runs, o.seeds, o.seconds, o.threads)
+
+
+def sac(options: SacOptions) -> Measured:
+    """Figures of SAC."""
+    from mprl.scripts.benchmarks.sac import measure
+
+    return measure(options.steps, options.seed, options.threads)
 
 
 def render(options: RenderOptions) -> Measured:

@@ -172,12 +172,12 @@ def _ours(name: str, seed: int) -> Any:
     algorithm = ALGORITHMS[name]
     env: Any = gym.make(ENVIRONMENT) if algorithm.num_envs == 1 else gym.make_vec(ENVIRONMENT, num_envs=algorithm.num_envs)
     kind = AGENTS[name]
-    with _without_preset(kind):
+    with without_preset(kind):
         return kind(env, seed=seed, **algorithm.ours)
 
 
 @contextlib.contextmanager
-def _without_preset(kind: Any) -> Iterator[None]:
+def without_preset(kind: Any) -> Iterator[None]:
     """Within, what is not said is the default, not the preset for the environment."""
     before = kind._preset
     kind._preset = classmethod(lambda cls, env_id: {})
