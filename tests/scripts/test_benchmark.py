@@ -77,7 +77,7 @@ def test_a_page_without_its_markers_is_a_mistake(tmp_path):
 
 def test_the_page_has_a_place_for_every_benchmark(root):
     page = (root / "docs" / "benchmarks.md").read_text(encoding="utf-8")
-    for name in ("env", "ppo", "peers", "profile", "imitation", "render", "soak"):
+    for name in ("env", "ppo", "peers", "profile", "deep", "returns", "sac", "tabular", "imitation", "render", "soak"):
         assert page.index(f"<!-- {name}: begin -->") < page.index(f"<!-- {name}: end -->")
 
 
