@@ -1,4 +1,4 @@
-"""`mprl benchmark env|ppo|peers|profile|deep|sac|imitation|render|soak`: our figures beside the peer's and the limit's, from one run.
+"""`mprl benchmark env|ppo|peers|profile|deep|sac|tabular|imitation|render|soak`: our figures beside the peer's and the limit's, from one run.
 
 The peer is what people use today; the limit is what no implementation on this machine can exceed. What is compared is measured in
 turn, in short rounds, and the medians are told.
@@ -141,6 +141,16 @@ class SacOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TabularOptions(Options):
+    """Tabular agents: planning with large models against QuantEcon."""
+
+    states: Annotated[float, tyro.conf.arg(metavar="N")] = 1e6
+    """of the largest model"""
+    seconds: Annotated[float, tyro.conf.arg(metavar="S")] = 20.0
+    """for each comparison of speed"""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RenderOptions(Options):
     """Pictures: drawing and filming, against Humanoid-v5 and MuJoCo's bare drawing."""
 
@@ -178,6 +188,7 @@ def main(argv: Sequence[str]) -> int:
         "profile": (ProfileOptions, profile),
         "deep": (DeepOptions, deep),
         "sac": (SacOptions, sac),
+        "tabular": (TabularOptions, tabular),
         "render": (RenderOptions, render),
         "soak": (SoakOptions, soak),
     }
@@ -271,6 +282,15 @@ def sac(options: SacOptions) -> Measured:
     return measure(options.steps, options.seed, options.threads)
 
 
+def tabular(options: TabularOptions) -> Measured:
+    """Figures of tabular agents."""
+    from mprl.scripts.benchmarks import planning
+    from mprl.scripts.benchmarks.environment import Measured
+
+    figures = planning.figures(options.seconds, int(options.states))
+    return Measured(figures, {"threads": options.threads})
+
+
 def render(options: RenderOptions) -> Measured:
     """Figures of drawing."""
     from mprl.scripts.benchmarks.pictures import measure
@@ -300,6 +320,7 @@ def page() -> Path:
 def _check(options: Options) -> None:
     """Say now, and not after an hour, what cannot be."""
     for name in (
+        "states",
         "threads",
         "num_envs",
         "memory_worlds",
