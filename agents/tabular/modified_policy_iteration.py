@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mprl.agents.tabular import bounds, reachability
-from mprl.agents.tabular.dynamic_programming import PolicyEvaluation, as_mdp, check_finite, check_limits
+from mprl.agents.tabular.dynamic_programming import PolicyEvaluation
+from mprl.agents.tabular.iteration import LIMIT, as_mdp, check_finite, check_limits, conclude, no_end
 from mprl.agents.tabular.mdp import TabularMDP
-from mprl.agents.tabular.policies import TIE, Ties, greatest, greedy
+from mprl.agents.tabular.policies import TIE, Ties, greatest, towards_an_end
 from mprl.agents.tabular.solution import Solution
 from mprl.agents.tabular.sparse import add_product
 from mprl.errors import SettingError
@@ -54,7 +55,7 @@ class ModifiedPolicyIteration:
         order, distance = _by_distance(mdp, values, small)
         if order is not None:
             mdp, values, distance = mdp.reordered(order), values[order], distance[order]
-        policy = _towards_an_end(mdp, distance) if distance is not None else None
+        policy = towards_an_end(mdp, distance) if distance is not None else None
         chosen, window, iterations, backups = _Chosen(mdp), everything, 0, 0
         while True:
             iterations += 1
@@ -66,10 +67,11 @@ class ModifiedPolicyIteration:
             most = _most(mdp, change)
             backups += len(change)
             if window == everything:
-                shift, bound = bounds.discounted(mdp, values, after) if mdp.discount < 1 else (0.0, np.nan)
-                near = most < tolerance if mdp.discount == 1 else bound <= tolerance
+                near = most < tolerance if mdp.discount == 1 else bounds.discounted(mdp, values, after)[1] <= tolerance
                 if near or most <= bounds.rounding(mdp, values) or iterations == max_iterations:
                     break
+            if iterations == LIMIT:
+                raise no_end(most, tolerance)
             if mdp.discount == 1 and iterations >= 64 and iterations.bit_count() == 1:
                 check_finite(mdp, values, 16 * iterations)
             if policy is None:
@@ -87,11 +89,8 @@ class ModifiedPolicyIteration:
             backups += self._evaluate(chosen, values, window, most)
         if order is not None:
             place = np.argsort(order)
-            mdp, values, after, action_values = self.mdp, values[place], after[place], action_values[place]
-        if mdp.discount == 1:
-            bound = bounds.undiscounted(mdp, values, action_values)
-        residual = float(np.abs(after - values).max(initial=0.0))
-        return Solution(after + shift, action_values + shift, greedy(mdp, action_values, ties), iterations, backups, residual, bound)
+            values, action_values = values[place], action_values[place]
+        return conclude(self.mdp, values, action_values, iterations, backups, ties)
 
     def _evaluate(self, chosen: _Chosen, values: NDArray[np.float64], window: slice, most: float) -> int:
         """Sweep a window of the states with their present actions, in place, until little changes; how many backups it took."""
@@ -141,7 +140,7 @@ def _most(mdp: TabularMDP, change: NDArray[np.float64]) -> float:
 def _pessimistic(mdp: TabularMDP) -> NDArray[np.float64]:
     """Values (S,) that no backup lowers: from them the iteration rises to the best ones (Puterman, theorem 6.5.5)."""
     if mdp.discount == 1:
-        policy = _towards_an_end(mdp, reachability.steps_to_end(mdp))
+        policy = towards_an_end(mdp, reachability.steps_to_end(mdp))
         return PolicyEvaluation(mdp, policy).solve().values.copy()
     values = np.zeros(mdp.num_states)
     if not mdp.never_ends:
@@ -159,13 +158,6 @@ def _by_distance(mdp: TabularMDP, values: NDArray[np.float64], small: float) -> 
         return None, None
     steps = reachability.steps_to_end(mdp)
     return np.argsort(steps, kind="stable"), steps
-
-
-def _towards_an_end(mdp: TabularMDP, steps: NDArray[np.float64]) -> NDArray[np.int64]:
-    """(S,), the action that leads nearest to an end: what is taken where nothing is known yet."""
-    far = np.minimum(steps, mdp.num_states)
-    ahead = (mdp.transitions @ far).reshape(mdp.rewards.shape)
-    return np.where(mdp.available, ahead, np.inf).argmin(1)
 
 
 def _improve(policy: NDArray[np.int64], action_values: NDArray[np.float64], best: NDArray[np.float64]) -> None:

@@ -81,7 +81,7 @@ def outcomes_of(env: Any) -> tuple[Model, int, int, NDArray[np.bool_]]:
     table = getattr(bare, "P", None)
     if table is None:
         raise SettingError(
-            f"{name} has no model: a planner needs a TabularMDP or an environment with P, such as FrozenLake-v1, Taxi-v4 or mprl/Cliff-v0"
+            f"{name} has no model: a planner needs a TabularMDP or an environment with P, such as FrozenLake-v1 or mprl/Cliff-v0"
         )
     rows = [dict(row) if isinstance(row, Mapping) else dict(enumerate(row)) for row in _in_order(table, name)]
     num_states, num_actions = len(rows), 1 + max((max(row, default=-1) for row in rows), default=-1)

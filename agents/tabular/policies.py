@@ -28,7 +28,7 @@ def greedy(mdp: TabularMDP, action_values: NDArray[np.float64], ties: Ties = "fi
     if mdp.discount == 1:
         if ties == "first" and np.isfinite(reachability.steps_to_end(mdp, _first(best))).all():
             return _first(best).astype(np.float64)
-        best &= ~_going_round(mdp, best)
+        best &= ~_going_round(mdp, best, reachability.steps_to_end(mdp, best))
     return _first(best).astype(np.float64) if ties == "first" else best / best.sum(1, keepdims=True)
 
 
@@ -37,10 +37,10 @@ def greatest(action_values: NDArray[np.float64]) -> NDArray[np.float64]:
     return reduce(np.maximum, action_values.T[1:], action_values[:, 0].copy())
 
 
-def best_actions(action_values: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """(S, A), the actions as good as the best, up to rounding."""
+def best_actions(action_values: NDArray[np.float64], doubt: float = 0.0) -> NDArray[np.bool_]:
+    """(S, A), the actions as good as the best, up to rounding and to differences of `doubt`."""
     best = greatest(action_values)
-    return action_values >= (best - TIE * max(1.0, np.abs(best).max(initial=0.0)))[:, None]
+    return action_values >= (best - max(doubt, TIE * max(1.0, np.abs(best).max())))[:, None]
 
 
 def _first(actions: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -49,13 +49,28 @@ def _first(actions: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return first
 
 
-def _going_round(mdp: TabularMDP, allowed: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """(S, A), actions that cannot bring an end nearer by allowed actions, in states where others can."""
-    steps = reachability.steps_to_end(mdp, allowed)
-    reached = mdp.transitions.copy()
-    reached.data = steps[reached.indices]
-    rows = np.flatnonzero(np.diff(reached.indptr))
-    nearest = np.full(mdp.rewards.size, np.inf)
-    nearest[rows] = np.minimum.reduceat(reached.data, reached.indptr[rows])
+def towards_an_end(mdp: TabularMDP, steps: NDArray[np.float64]) -> NDArray[np.int64]:
+    """(S,), actions that come to an end wherever one can be reached, and soon.
+
+    Args:
+        mdp: the model.
+        steps: `reachability.steps_to_end`, (S,).
+    """
+    expected = (mdp.transitions @ np.minimum(steps, mdp.num_states)).reshape(mdp.rewards.shape)
+    expected[_going_round(mdp, mdp.available, steps)] = np.inf
+    return np.where(mdp.available, expected, np.inf).argmin(1)
+
+
+def _going_round(mdp: TabularMDP, allowed: NDArray[np.bool_], steps: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(S, A), actions that cannot bring an end nearer, in states where others that are allowed can.
+
+    Args:
+        mdp: the model.
+        allowed: (S, A).
+        steps: to an end by allowed actions, (S,).
+    """
+    ahead = np.append(steps[mdp.transitions.indices], np.inf)  # the last for rows at the end of which nothing is
+    nearest = np.minimum.reduceat(ahead, mdp.transitions.indptr[:-1])
+    nearest[np.diff(mdp.transitions.indptr) == 0] = np.inf
     nearest = np.where(mdp.termination > 0, 0.0, nearest.reshape(mdp.rewards.shape))
     return np.isfinite(steps)[:, None] & (nearest >= steps[:, None]) & ~mdp.terminal[:, None]

@@ -11,7 +11,8 @@ import torch
 from stable_baselines3.common.evaluation import evaluate_policy
 
 from mprl.agents import ModifiedPolicyIteration, PolicyEvaluation, PolicyIteration, TabularMDP, ValueIteration
-from mprl.agents.tabular import sparse
+from mprl.agents.tabular import reachability, sparse
+from mprl.agents.tabular.policies import towards_an_end
 from mprl.errors import MprlError
 
 ORDERS = ("synchronous", "gauss_seidel", "prioritized")
@@ -193,6 +194,31 @@ def test_ties(grid: TabularMDP):
     assert split[5].tolist() == [0.5, 0, 0, 0.5]
     assert split[6].tolist() == [0.25, 0.25, 0.25, 0.25]  # Figure 4.1: all four arrows
     assert split.sum(1) == pytest.approx(1)
+
+
+def test_a_terminal_state_that_is_never_reached_is_worth_nothing():
+    mdp = TabularMDP.from_arrays([[[1.0, 0.0]], [[0.0, 1.0]]], [1.0, 0.0], 0.9)  # 0 stays for 1, 1 stays for nothing
+    for planner in (ValueIteration(mdp), PolicyIteration(mdp), ModifiedPolicyIteration(mdp)):
+        assert planner.solve().values == pytest.approx([10.0, 0.0])
+
+
+def test_the_way_to_an_end_is_one_that_is_gone():
+    # 0: stay, or try for 1, from where it ends, and fall back to 3 nine times of ten; the way from 3 leads over 2 to 0
+    def step(state: int, action: int) -> list[tuple[float, int, float, bool]]:
+        there = [[(1.0, 0)], [(0.1, 1), (0.9, 3)]][action] if state == 0 else [(1.0, {2: 0, 3: 2}.get(state, 1))]
+        return [(p, to, -1.0, state == 1) for p, to in there]
+
+    mdp = TabularMDP.from_function(step, 4, 2, discount=1.0)
+    assert towards_an_end(mdp, reachability.steps_to_end(mdp))[0] == 1
+    assert ModifiedPolicyIteration(mdp).solve().values == pytest.approx(PolicyIteration(mdp).solve().values, abs=1e-4)
+
+
+def test_policy_iteration_with_iterative_evaluation_ends():
+    for seed in range(5):
+        mdp = random_mdp(seed, discount=0.99)
+        best = PolicyIteration(mdp).solve().values
+        for evaluation in ORDERS:
+            assert PolicyIteration(mdp, evaluation=evaluation).solve(1e-3).values == pytest.approx(best, abs=0.5)
 
 
 def test_a_policy_does_not_stay_for_nothing():
