@@ -1,4 +1,4 @@
-"""`mprl benchmark env|ppo|peers|profile|deep|sac|tabular|imitation|render|soak`: our figures beside the peer's and the limit's, from one run.
+"""`mprl benchmark COMMAND`, `env`, `tabular`, `deep` and others: our figures beside the peer's and the limit's, from one run.
 
 The peer is what people use today; the limit is what no implementation on this machine can exceed. What is compared is measured in
 turn, in short rounds, and the medians are told.
