@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ def collect(
             for outcome in model(state, action):
                 try:
                     probability, next_state, reward, terminated = outcome
-                    next_state = int(next_state)
+                    next_state = index(next_state)
                 except (TypeError, ValueError):
                     raise SettingError(
                         f"state {state}, action {action}: expected (probability, next state, reward, terminated), found {outcome!r}"

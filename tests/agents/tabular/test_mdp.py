@@ -118,6 +118,7 @@ def wrong(probabilities: list[float]) -> np.ndarray:
         (lambda: TabularMDP.from_sparse(sp.eye(3, 2), R, 0.5), r"\(states · actions, states\), found \(3, 2\)"),
         (lambda: TabularMDP.from_function(lambda s, a: [(1.0, 2, 0.0, False)], 2, 1, 0.5), "next state 0…1, found 2"),
         (lambda: TabularMDP.from_function(lambda s, a: [(1.0, 1, 0.0)], 2, 1, 0.5), "probability, next state, reward, terminated"),
+        (lambda: TabularMDP.from_function(lambda s, a: [(1.0, 0.5, 0.0, True)], 2, 1, 0.5), "found .1.0, 0.5, 0.0, True."),
         (lambda: TabularMDP.from_function(lambda s, a: [(-1.0, 1, 0.0, True)], 2, 1, 0.5), "at least 0, found -1.0"),
         (lambda: TabularMDP.from_gymnasium(gym.make("CartPole-v1"), 0.9), "CartPole-v1 has no model.*FrozenLake-v1"),
         (lambda: TabularMDP.from_gymnasium(Models({1: {0: []}}), 0.9), r"Models: expected P of states 0…0, found \[1\]"),
