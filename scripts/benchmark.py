@@ -141,6 +141,14 @@ class SacOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReplayOptions(Options):
+    """Prioritised replay: minibatches a second against a sum tree of plain Python, and against uniform drawing."""
+
+    seconds: Annotated[float, tyro.conf.arg(metavar="S")] = 10.0
+    """for each size of minibatch"""
+
+
+@dataclass(frozen=True, kw_only=True)
 class TabularOptions(Options):
     """Tabular agents: planning with large models against QuantEcon."""
 
@@ -188,6 +196,7 @@ def main(argv: Sequence[str]) -> int:
         "profile": (ProfileOptions, profile),
         "deep": (DeepOptions, deep),
         "sac": (SacOptions, sac),
+        "replay": (ReplayOptions, replay),
         "tabular": (TabularOptions, tabular),
         "render": (RenderOptions, render),
         "soak": (SoakOptions, soak),
@@ -280,6 +289,13 @@ def sac(options: SacOptions) -> Measured:
     from mprl.scripts.benchmarks.sac import measure
 
     return measure(options.steps, options.seed, options.threads)
+
+
+def replay(options: ReplayOptions) -> Measured:
+    """Figures of prioritised replay."""
+    from mprl.scripts.benchmarks.replay import measure
+
+    return measure(options.seconds, options.threads)
 
 
 def tabular(options: TabularOptions) -> Measured:
