@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from mprl.agents.tabular import bounds, reachability
@@ -117,18 +118,23 @@ class _Chosen:
         self._rewards = self.mdp.rewards.ravel()[rows]
         self._others = np.flatnonzero(rows != self._rows) if window == self._window else np.arange(len(rows))
         if len(self._others) > FEW * len(rows):
-            self._window, self._rows, self._transitions = window, rows, self.mdp.transitions[rows]
+            self._window, self._rows, self._transitions = window, rows, self._discounted(rows)
             self._others = self._others[:0]
-        self._laid_over = self.mdp.transitions[rows[self._others]]
+        elif len(self._others):
+            self._laid_over = self._discounted(rows[self._others])
 
     def backup(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """(n,) from the values of all states (S,)."""
-        later = self.mdp.discount * values
         new = self._rewards.copy()
-        add_product(new, self._transitions, later)
+        add_product(new, self._transitions, values)
         if len(self._others):
-            new[self._others] = self._rewards[self._others] + self._laid_over @ later
+            new[self._others] = self._rewards[self._others] + self._laid_over @ values
         return new
+
+    def _discounted(self, rows: NDArray[np.int64]) -> sp.csr_array:
+        chosen = self.mdp.transitions[rows]
+        chosen.data *= self.mdp.discount
+        return chosen
 
 
 def _most(mdp: TabularMDP, change: NDArray[np.float64]) -> float:
