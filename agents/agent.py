@@ -173,7 +173,8 @@ class Agent(ABC):
         path = PRESETS / f"{cls.name}.toml"
         known = tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         own = dict(known.get(env_id, {}))
-        return {**known.get(own.pop("like", ""), {}), **own}  # what another environment's preset says, and what differs here
+        found = {**known.get(own.pop("like", ""), {}), **own}  # what another environment's preset says, and what differs here
+        return {key: None if value == "null" else value for key, value in found.items()}  # TOML has no word for None
 
     def set_env(self, env: Any) -> None:
         """Learn in this environment from now on; its spaces must be those the agent was made for."""
