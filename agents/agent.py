@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import logging
 import math
 import time
@@ -20,18 +21,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mprl import memory
 from mprl.agents import checkpoints, spaces, training_state
 from mprl.agents.descriptions import describe, in_words, plain, to_space
 from mprl.agents.environments import TorchBatch, check_environment, check_seed
 from mprl.agents.statistics import EpisodeStatistics
 from mprl.devices import available
-from mprl.errors import CheckpointError, SettingError, nearest
+from mprl.errors import CheckpointError, DivergenceError, SettingError, nearest
 from mprl.nn import schedules, threads
 
 Metrics = dict[str, float]
 Callback = Callable[["Agent", Metrics], bool | None]
 log = logging.getLogger(__name__)
 PRESETS = Path(__file__).with_name("presets")
+_BOUNDS: dict[type, float] = {int: 2**31 - 1, float: float(np.finfo(np.float32).max)}  # of settings; nobody means what is larger
 
 
 class Agent(ABC):
@@ -88,6 +91,9 @@ class Agent(ABC):
         self.generator = torch.Generator(device=device).manual_seed(seed)
         spaces.require_actions(action_space, self.action_spaces, self.name)
         self._to_environment = spaces.ToEnvironment(action_space).to(device)
+        sizes = (spaces.size(observation_space), *settings.hidden) if hasattr(settings, "hidden") else ()
+        numbers = sum(rows * columns for rows, columns in itertools.pairwise(sizes))
+        memory.require(16 * numbers, f"a network of {numbers:,} weights, with gradient and moments,", "take fewer units")
         with torch.random.fork_rng(devices=[]):  # weights come from the seed; the caller's generator is left alone
             torch.manual_seed(seed)
             self._build()
@@ -226,6 +232,9 @@ class Agent(ABC):
             max_seconds: wall-clock time after which no new iteration begins.
             callback: called with the agent and the metrics after every iteration; learning stops when it returns False.
             progress_bar: show a live display.
+
+        Raises:
+            DivergenceError: what is learned is no longer a number.
         """
         if self.batch is None:
             raise SettingError("this agent has no environment to learn in; load it with load(folder, env) or call set_env(env)")
@@ -244,6 +253,7 @@ class Agent(ABC):
         before, began, start = self.seconds, time.perf_counter(), self.num_timesteps
         with contextlib.ExitStack() as stack:
             stack.enter_context(threads.limited(self.threads))
+            stack.enter_context(memory.enough("learning", "take fewer worlds, or smaller settings"))
             if display is not None:
                 stack.callback(display.close)
             while self.num_timesteps < goal and time.perf_counter() - began < limit:
@@ -251,6 +261,7 @@ class Agent(ABC):
                     self.observation = self._first_observation()
                 log = self._iteration()
                 self.num_timesteps += self._samples_per_iteration()
+                self._require_numbers()
                 elapsed = time.perf_counter() - began
                 self.seconds = before + elapsed
                 metrics = {"timesteps": float(self.num_timesteps), **log}
@@ -260,6 +271,15 @@ class Agent(ABC):
                 if callback is not None and callback(self, metrics) is False:
                     break
         return self
+
+    def _require_numbers(self) -> None:
+        tensors = (value for network in self._networks().values() for value in network.state_dict().values())
+        broken = [value.isnan().any() for value in tensors if value.is_floating_point() and value.device == self.device]
+        if broken and torch.stack(broken).any():
+            raise DivergenceError(
+                f"learning broke down within {self.num_timesteps:,} steps: what was learned is no longer a number; "
+                "take a smaller learning_rate, or look for rewards and observations that are not finite"
+            )
 
     def predict(self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False) -> tuple[Any, Any]:
         """Actions for one observation or a batch of them, and the state after them, which is for the next call.
@@ -377,19 +397,25 @@ def _setting(name: str, value: Any, kind: Any) -> Any:
             return None
         if isinstance(value, str) and str in get_args(kind):
             try:
-                schedules.parse(value)
+                numbers = schedules.parse(value)[1:3]
             except SettingError as error:
                 raise SettingError(f"{name}: {error}") from None
+            for number in numbers:
+                _setting(name, number, float)
             return value
         kind = next(k for k in get_args(kind) if k is not NoneType)
     if get_origin(kind) is tuple and isinstance(value, list | tuple):
         return tuple(_setting(name, v, get_args(kind)[0]) for v in value)
-    if kind is bool or not isinstance(value, bool | np.bool_):
-        if kind is int and isinstance(value, Integral):
-            return int(value)
-        if kind is float and isinstance(value, Real) and math.isfinite(value):
-            return float(value)
-        if kind not in (int, float) and get_origin(kind) is None and isinstance(value, kind):
-            return value
+    is_flag = isinstance(value, bool | np.bool_)
+    if kind in _BOUNDS and isinstance(value, Real) and not is_flag:
+        number = int(value) if isinstance(value, Integral) else float(value)
+        if _BOUNDS[kind] < abs(number) < math.inf:
+            raise SettingError(f"{name} must be at most {_BOUNDS[kind]:.10g} in size, found {str(number)[:20]}")
+        if kind is int and isinstance(number, int):
+            return number
+        if kind is float and math.isfinite(number):
+            return float(number)
+    elif kind not in _BOUNDS and get_origin(kind) is None and isinstance(value, kind) and (kind is bool or not is_flag):
+        return value
     expected = {int: "a whole number", float: "a finite number", bool: "True or False", str: "a name"}.get(kind, "a list of whole numbers")
     raise SettingError(f"{name} must be {expected}, found {value!r}")

@@ -243,9 +243,9 @@ def _successors(observation: Any, final: Any, ended: Any) -> Any:
     return fill(observation, [final[world] for world in worlds])
 
 
-def _stateful(env: Any) -> tuple[Any, list[TimeLimit[Any, Any]]]:
+def _stateful(env: Any) -> tuple[Any, list[Any]]:
     """What has `get_state` and `set_state`, and the time limits around it, which count steps; None if another wrapper may hide more."""
-    limits = []
+    limits: list[Any] = []
     while isinstance(env, OrderEnforcing | PassiveEnvChecker | TimeLimit):
         if isinstance(env, TimeLimit):
             limits.append(env)

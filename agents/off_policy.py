@@ -71,7 +71,7 @@ class OffPolicySettings:
             if not (least >= 0 and greatest <= 1):
                 raise SettingError(f"{name} must be in [0, 1], found {getattr(self, name)}")
         if self.learning_starts < 0:
-            raise SettingError(f"learning_starts {self.learning_starts} is above buffer_size {self.buffer_size}: it would never be reached")
+            raise SettingError(f"learning_starts must be at least 0, found {self.learning_starts}")
         if self.gradient_steps != -1 and self.gradient_steps < 1:
             raise SettingError(f"gradient_steps must be positive, or -1 for one each environment step, found {self.gradient_steps}")
         if self.learning_starts > self.buffer_size:

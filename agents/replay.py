@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from mprl import memory
 from mprl.agents.sum_tree import SumTree
-from mprl.errors import CheckpointError, SettingError
+from mprl.errors import CheckpointError
 
 
 class Transitions(NamedTuple):
@@ -155,34 +155,8 @@ class PrioritizedReplay(Replay):
 # --- memory -----------------------------------------------------------------------------------------------------------------
 
 
-def check_memory(capacity: int, each: int, free: int | None = None) -> None:
-    """Raise a `SettingError` unless `capacity` transitions of `each` bytes fit into what is free (by default asked of the machine)."""
-    free = available_memory() if free is None else free
-    needed = capacity * each
-    if free is None or needed <= 0.9 * free:
-        return
-    fitting = int(0.8 * free / each)
+def check_memory(capacity: int, each: int) -> None:
+    """Raise a `SettingError` unless `capacity` transitions of `each` bytes fit into the memory that is free."""
+    fitting = int(0.8 * (memory.available() or 0) / each)
     fitting -= fitting % 10 ** max(0, len(str(fitting)) - 2)
-    raise SettingError(
-        f"a replay memory of {capacity:,} transitions needs {needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free; "
-        f"try buffer_size={fitting}"
-    )
-
-
-def available_memory() -> int | None:
-    """Bytes that can still be allocated, of the machine or of the control group that this process is in; None where nobody says."""
-    limits = []
-    lines = _read("/proc/meminfo").splitlines()
-    limits += [1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
-    for limit, used in (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")):
-        words = [_read(f"/sys/fs/cgroup/{name}").strip() for name in (limit, used)]
-        if all(word.isdecimal() for word in words):
-            limits.append(int(words[0]) - int(words[1]))
-    return min(limits, default=None)
-
-
-def _read(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except OSError:
-        return ""
+    memory.require(capacity * each, f"a replay memory of {capacity:,} transitions", f"try buffer_size={fitting}")

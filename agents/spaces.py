@@ -110,7 +110,12 @@ def _one_hot(columns: Tensor, width: int) -> Tensor:
 
 
 def require_actions(space: gym.Space[Any], supported: tuple[type[gym.Space[Any]], ...], agent_name: str) -> None:
-    """Raise a `SettingError` unless an algorithm can act in this space: "dqn needs Discrete actions, found Box(...); use ppo or sac"."""
+    """Raise a `SettingError` unless an algorithm can act in this space: "dqn needs Discrete actions, found Box(...); use ppo or sac".
+
+    What is drawn from a distribution over the reals is not in a Box of whole numbers.
+    """
+    if isinstance(space, Box) and not np.issubdtype(space.dtype, np.floating):
+        raise SettingError(f"{agent_name} takes no Box of whole numbers for actions, found {in_words(space)}; make it MultiDiscrete")
     if isinstance(space, supported):
         return
     names = [kind.__name__ for kind in supported]

@@ -26,6 +26,10 @@ class SettingError(MprlError, ValueError):
     """A setting or argument has a value that cannot work."""
 
 
+class DivergenceError(MprlError, ArithmeticError):
+    """Learning broke down: what was learned is not a number."""
+
+
 class ActionError(MprlError, ValueError):
     """An action of the wrong shape, or one that is not finite."""
 

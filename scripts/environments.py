@@ -18,6 +18,7 @@ import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 
 import mprl  # noqa: F401  registers our environments
+from mprl import memory
 from mprl.errors import SettingError, unknown_name
 from mprl.imports import user_module
 
@@ -79,7 +80,8 @@ def make(env_id: str, num_envs: int, device: str | None = None, **settings: Any)
     if "device" in accepted and device is not None:
         settings["device"] = device
     try:
-        return _from_table(spec, num_envs, settings) or gym.make_vec(spec, num_envs=num_envs, **settings)
+        with memory.enough(f"a batch of {num_envs:,} worlds", "take fewer with --num-envs"):
+            return _from_table(spec, num_envs, settings) or gym.make_vec(spec, num_envs=num_envs, **settings)
     except gym.error.Error as error:  # a package that is missing, say
         raise SettingError(f"{spec.id}: {str(error).splitlines()[0]}") from None
     except TypeError:

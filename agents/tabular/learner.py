@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mprl import memory
 from mprl.agents.agent import Agent
 from mprl.agents.tabular.episodes import Episodes
 from mprl.agents.tabular.lookup import LookUp
@@ -136,6 +137,7 @@ class TabularLearner(Agent):
         independent = self.settings.tables == "independent"
         tables = self.num_tables
         if independent and tables == 1 and not self.num_timesteps:
+            self._require_memory(worlds)
             arrays = self.table.arrays
             arrays |= {name: np.repeat(array, worlds, axis=0) for name, array in arrays.items() if name not in self._common}
         elif independent and tables != worlds:
@@ -145,6 +147,10 @@ class TabularLearner(Agent):
         self._updates = Updates(distinct=independent)
         self._offset: Any = np.arange(worlds) * self.num_states if independent else 0
         self.memory: dict[str, Array] = {}
+
+    def _require_memory(self, tables: int) -> None:
+        what = f"{f'{tables:,} tables' if tables > 1 else 'a table'} of {self.num_states:,} states x {self.num_actions:,} actions"
+        memory.require(8 * tables * self.num_states * self.num_actions, what, "make fewer states with a wrapper, or take a deep agent")
 
     _common: tuple[str, ...] = ("policy",)  # arrays that all tables share
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from mprl.agents import replay as replay_file
+from mprl import memory
 from mprl.agents.n_step import NStep, Steps
 from mprl.agents.replay import PrioritizedReplay, Replay, Transitions, check_memory
 from mprl.errors import MprlError
@@ -100,28 +100,14 @@ def test_without_a_power_the_draw_is_uniform():
 
 
 def test_a_memory_larger_than_the_machine_s_is_refused_before_it_is_made(monkeypatch):
-    monkeypatch.setattr(replay_file, "available_memory", lambda: 3 * 2**30)
+    monkeypatch.setattr(memory, "available", lambda: 3 * 2**30)
     monkeypatch.setattr(torch, "empty", None)
     with pytest.raises(MprlError) as caught:
         Replay(10_000_000, 100)
     # two observations of 400 bytes, an action of 8, reward and discount of 4 each: 816 bytes
     expected = "a replay memory of 10,000,000 transitions needs 7.6 GiB, 3.0 GiB are free; try buffer_size=3100000"
     assert str(caught.value) == expected
-    check_memory(3_100_000, 816, 3 * 2**30)
-
-
-def test_where_nobody_says_how_much_is_free_nothing_is_refused(monkeypatch):
-    monkeypatch.setattr(replay_file, "_read", lambda path: "")
-    assert replay_file.available_memory() is None
-    check_memory(10**15, 10**6)
-
-
-def test_a_container_s_limit_counts(monkeypatch):
-    files = {"/proc/meminfo": "MemTotal: 100 kB\nMemAvailable:   2000 kB\n", "/sys/fs/cgroup/memory.max": "900000\n"}
-    monkeypatch.setattr(replay_file, "_read", lambda path: files.get(path, "400000" if path.endswith("memory.current") else ""))
-    assert replay_file.available_memory() == 500_000
-    files["/sys/fs/cgroup/memory.max"] = "max\n"
-    assert replay_file.available_memory() == 2_048_000
+    check_memory(3_100_000, 816)
 
 
 # ------------------------------------------------------------------------------------------------------------------------ n steps
