@@ -300,7 +300,7 @@ def test_without_an_environment_it_predicts_and_has_no_memory(tmp_path):
         ({"dueling": True}, "need a hidden layer"),
         ({"batch_size": 0}, "batch_size must be positive"),
         ({"prioritised": True}, "did you mean 'prioritized'"),
-        ({"buffer_size": 10**12}, "needs .* GiB, .* GiB are free; try buffer_size="),
+        ({"buffer_size": 2 * 10**9}, "needs .* GiB, .* GiB are free; try buffer_size="),
     ],
 )
 def test_settings_that_cannot_work_are_refused_in_one_line(settings, message):
