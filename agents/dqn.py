@@ -1,4 +1,4 @@
-"""Deep Q-learning (Mnih et al. 2015, Nature 518), with what was found since: Double, dueling, n-step and prioritised.
+"""Deep Q-learning (Mnih et al. 2015, Nature 518), with what was found since: Double, dueling, n-step and prioritised, εz-greedy.
 
 One iteration: act ε-greedily for a while and remember it; draw minibatches of what is remembered, and move Q(s, a) towards
 r + γ max Q'(s', ·), where Q' is a copy of Q that is renewed now and then.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from mprl.nn.schedules import Scheduled
 
 ROWS = 512  # in one product of matrices: more of them leave the processor's cache
 AT_ONCE = 256  # minibatches drawn together
+LONGEST = 1000  # steps that a random action is kept to
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class DQNSettings(OffPolicySettings):
     """How far the target network goes towards the one that learns: 1 is all the way."""
     exploration: Scheduled = "linear 1.0 0.05 100000"
     """Share of random actions, ε."""
+    exploration_mu: float | None = None
+    """Keep to a random action for n steps, P(n) ∝ n^-μ, 2 for a start: for where single steps lead nowhere. None: for one step."""
     max_grad_norm: float = 10.0
     """Greatest norm of the gradient."""
     huber: bool = True
@@ -68,6 +71,8 @@ class DQNSettings(OffPolicySettings):
         super().__post_init__()
         if not self.tau > 0:
             raise SettingError(f"tau must be positive, found {self.tau}")
+        if self.exploration_mu is not None and not self.exploration_mu > 0:
+            raise SettingError(f"exploration_mu must be positive, or None to explore by single steps, found {self.exploration_mu}")
         if self.dueling and not self.hidden:
             raise SettingError("dueling networks need a hidden layer, found hidden=()")
 
@@ -107,14 +112,16 @@ class DQN(OffPolicyAgent):
         self._notes: list[Tensor] = []
         self._norms: list[float] = []
 
+    def set_env(self, env: Any) -> None:
+        super().set_env(env)
+        self._kept = torch.zeros(2, self.batch.num_worlds, dtype=torch.int64)  # random actions, and for how many steps yet
+
     def _action_kind(self) -> tuple[tuple[int, ...], torch.dtype]:
         return (), torch.int64
 
     def _behaviour(self, steps: int, random: bool) -> Behaviour:
-        worlds = self.batch.num_worlds
         self.epsilon = 1.0 if random else self._scheduled("exploration")
-        explores = torch.rand(steps, worlds, generator=self.generator, device=self.device) < self.epsilon
-        anything = torch.randint(self.actions, (steps, worlds), generator=self.generator, device=self.device)
+        explores, anything = self._exploration(steps)
         everywhere, somewhere = explores.all(1).tolist(), explores.any(1).tolist()
 
         def act(t: int, observation: Tensor) -> Tensor:
@@ -124,6 +131,26 @@ class DQN(OffPolicyAgent):
             return torch.where(explores[t], anything[t], greedy) if somewhere[t] else greedy
 
         return act
+
+    def _exploration(self, steps: int) -> tuple[Tensor, Tensor]:
+        """When to explore in the steps to come, and by which actions, (T, W) both (ε-greedy, or εz-greedy: Dabney et al. 2021, alg. 1)."""
+        shape, s = (steps, self.batch.num_worlds), self.settings
+        explores = torch.rand(shape, generator=self.generator, device=self.device) < self.epsilon
+        actions = torch.randint(self.actions, shape, generator=self.generator, device=self.device)
+        if s.exploration_mu is None:
+            return explores, actions
+        longest = torch.arange(1, LONGEST + 1, dtype=torch.float64, device=self.device)
+        shares = (longest**-s.exploration_mu).cumsum(0)
+        uniform = torch.rand(shape, generator=self.generator, device=self.device, dtype=torch.float64)
+        lengths = 1 + torch.searchsorted(shares, uniform * shares[-1])
+        action, left = self._kept.to(self.device)
+        for t in range(steps):
+            begins = explores[t] & (left == 0)
+            action, left = torch.where(begins, actions[t], action), torch.where(begins, lengths[t], left)
+            explores[t], actions[t] = left > 0, action
+            left = (left - 1).clamp_(min=0)
+        self._kept = torch.stack((action, left))
+        return explores, actions
 
     def _improve(self, gradient_steps: int) -> None:
         s, replay = self.settings, self.replay
@@ -186,6 +213,13 @@ class DQN(OffPolicyAgent):
             log["gradient_norm"] = sum(self._norms) / steps
         self._notes, self._norms = [], []
         return log | {"gradient_steps": float(steps)}
+
+    def _extra_state(self) -> dict[str, Tensor]:
+        return {**super()._extra_state(), "kept": self._kept}
+
+    def _restore_extra_state(self, tensors: dict[str, Tensor]) -> None:
+        super()._restore_extra_state(tensors)
+        self._kept = tensors["kept"]
 
     def _choose(self, observation: Tensor, deterministic: bool) -> Tensor:
         """The best action; with `deterministic=False` a random one as often as while learning."""

@@ -204,6 +204,20 @@ def test_exploration_and_step_size_follow_their_schedules():
         assert row["gradient_steps"] == 64
 
 
+def test_random_actions_are_kept_to_as_long_as_the_zeta_distribution_says():
+    """εz-greedy (Dabney et al. 2021): P(n) = n^-μ / ζ(μ); ζ(3) = 1.202."""
+    agent = DQN(limited("SAME_STEP"), **{**FAST, "exploration_mu": 3.0})
+    agent.actions = 10**6  # so that no two random actions are alike
+    agent.epsilon = 1.0
+    columns = torch.cat([agent._exploration(100)[1] for _ in range(100)]).T
+    lengths = torch.cat([torch.unique_consecutive(column, return_counts=True)[1] for column in columns])
+    for n in (1, 2, 3):
+        assert float((lengths == n).double().mean()) == pytest.approx(n**-3.0 / 1.202, abs=0.01)
+    agent.epsilon = 0.0
+    agent._exploration(1000)
+    assert not agent._exploration(100)[0].any()
+
+
 def test_random_actions_before_learning_starts_and_greedy_ones_when_asked():
     agent = DQN(Constant(), **{**FAST, "exploration": 0.0, "learning_starts": 512})
     rows: list[dict[str, float]] = []
@@ -248,7 +262,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "plain": {},
     "full": {"buffer_size": 100, "hidden": (16,)},
     "prioritized": {"prioritized": True, "prioritized_beta": "linear 0.4 1.0 500"},
-    "three steps": {"n_step": 3, "prioritized": True, "double": True, "tau": 0.5},
+    "three steps": {"n_step": 3, "prioritized": True, "double": True, "tau": 0.5, "exploration_mu": 2.0},
 }
 
 
@@ -313,6 +327,7 @@ def test_without_an_environment_it_predicts_and_has_no_memory(tmp_path):
         ({"exploration": "linear 1.5 0 100"}, "exploration must be in"),
         ({"gradient_steps": 0}, "gradient_steps must be positive, or -1"),
         ({"learning_starts": 5000}, "learning_starts 5000 is above buffer_size 2000"),
+        ({"exploration_mu": 0.0}, "exploration_mu must be positive, or None"),
         ({"dueling": True}, "need a hidden layer"),
         ({"batch_size": 0}, "batch_size must be positive"),
         ({"prioritised": True}, "did you mean 'prioritized'"),
