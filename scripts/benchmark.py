@@ -20,7 +20,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -150,8 +150,14 @@ class ReplayOptions(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class TabularOptions(Options):
-    """Tabular agents: planning with large models against QuantEcon."""
+    """Tabular agents: planning with large models against QuantEcon, learning in many worlds against a Python loop over one."""
 
+    parts: tuple[Literal["planning", "learning"], ...] = ("planning", "learning")
+    """which of both"""
+    num_envs: Annotated[int, tyro.conf.arg(metavar="N")] = 4096
+    """worlds that learn one table"""
+    seeds: Annotated[int, tyro.conf.arg(metavar="N")] = 9
+    """runs to a table of a given quality, ours and the loop's"""
     states: Annotated[float, tyro.conf.arg(metavar="N")] = 1e6
     """of the largest model"""
     seconds: Annotated[float, tyro.conf.arg(metavar="S")] = 20.0
@@ -300,11 +306,18 @@ def replay(options: ReplayOptions) -> Measured:
 
 def tabular(options: TabularOptions) -> Measured:
     """Figures of tabular agents."""
-    from mprl.scripts.benchmarks import planning
     from mprl.scripts.benchmarks.environment import Measured
 
-    figures = planning.figures(options.seconds, int(options.states))
-    return Measured(figures, {"threads": options.threads})
+    o, figures = options, []
+    if "planning" in o.parts:
+        from mprl.scripts.benchmarks import planning
+
+        figures += planning.figures(o.seconds, int(o.states))
+    if "learning" in o.parts:
+        from mprl.scripts.benchmarks import tabular_learning
+
+        figures += tabular_learning.figures(o.num_envs, o.seeds, o.seconds)
+    return Measured(figures, {"parts": " ".join(o.parts), "threads": o.threads})
 
 
 def render(options: RenderOptions) -> Measured:

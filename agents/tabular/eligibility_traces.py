@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mprl import memory
 from mprl.agents.tabular.learner import Moved, TabularSettings, check_choice
 from mprl.agents.tabular.predictor import Predictor
 from mprl.agents.tabular.temporal_difference import td_target
@@ -65,6 +66,7 @@ class TDLambda(Predictor):
 
     def _memory(self) -> dict[str, Array]:
         worlds = self.batch.num_worlds
+        memory.require(8 * worlds * self.num_states, f"traces of {self.num_states:,} states in {worlds:,} worlds", "take fewer worlds")
         return {"trace": np.zeros((worlds, self.num_states)), "value": np.zeros(worlds)}
 
     def _update(self, moved: Moved) -> None:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-
-if TYPE_CHECKING:
-    from mprl.agents.tabular.learner import TabularLearner
 
 Array = NDArray[Any]
 
@@ -89,7 +86,7 @@ class Episodes:
 
 
 class EpisodeLog:
-    """A callback of `learn` that keeps the first episodes of every world, and ends learning when it has them.
+    """A callback of a tabular learner's `learn` that keeps the first episodes of every world, and ends learning when it has them.
 
         log = EpisodeLog(500)
         Sarsa(env, tables="independent", iteration_steps=1).learn(1e9, callback=log)
@@ -109,7 +106,7 @@ class EpisodeLog:
         self.returns = self.lengths = np.zeros((0, episodes))
         self.count = np.zeros(0, np.int64)
 
-    def __call__(self, agent: TabularLearner, metrics: dict[str, float]) -> bool:
+    def __call__(self, agent: Any, metrics: dict[str, float]) -> bool:
         """Keep what ended in the last iteration; False when that was all."""
         if not len(self.count):
             worlds = agent.batch.num_worlds

@@ -145,7 +145,7 @@ class TabularLearner(Agent):
             raise CheckpointError(f"{tables} independent tables were learned, one for each world, the environment has {worlds} worlds")
         self.statistics = Episodes(worlds)
         self._updates = Updates(distinct=independent)
-        self._offset: Any = np.arange(worlds) * self.num_states if independent else 0
+        self._offset = np.arange(worlds) * self.num_states if independent and worlds > 1 else None
         self.memory: dict[str, Array] = {}
 
     def _require_memory(self, tables: int) -> None:
@@ -159,6 +159,10 @@ class TabularLearner(Agent):
         """1, or with independent tables the number of worlds."""
         return next(len(array) for name, array in self.table.arrays.items() if name not in self._common)
 
+    def _row(self, state: Array) -> Array:
+        """Rows of the table for the states of all worlds, (W,)."""
+        return state.copy() if self._offset is None else state + self._offset  # an environment may use its array again
+
     def _counts(self, *shape: int) -> Array:
         """Visits, for step sizes of 1 / visits; empty where the step size is given."""
         return np.zeros((int(self.settings.learning_rate is None), *shape), np.int64)
@@ -166,10 +170,10 @@ class TabularLearner(Agent):
     # --- acting ---------------------------------------------------------------------------------------------------------------
 
     def _first_observation(self) -> Any:
-        state = super()._first_observation()
+        state: Any = super()._first_observation()
         self.memory = self._memory()
         self._begin_iteration()
-        self.memory["action"] = self._behave(state + self._offset)
+        self.memory["action"] = self._behave(self._row(state))
         return state
 
     def _begin_iteration(self) -> None:
@@ -182,14 +186,14 @@ class TabularLearner(Agent):
 
     def _iteration(self) -> dict[str, float]:
         self._begin_iteration()
-        row, memory = self.observation + self._offset, self.memory
+        row, memory = self._row(self.observation), self.memory
         for _ in range(self.settings.iteration_steps):
             action = memory["action"]
             step = self.batch.step(action)
             self.observation = step.observation
-            next_row = step.observation + self._offset
-            led_to = next_row if step.final_observation is None else step.final_observation + self._offset
-            ended = np.flatnonzero(step.terminated | step.truncated)
+            next_row = self._row(step.observation)
+            led_to = next_row if step.final_observation is None else self._row(step.final_observation)
+            ended = (step.terminated | step.truncated).nonzero()[0]
             if step.valid is self.batch.every_world or step.valid.all():
                 self.statistics.add(step.reward, ended, None)
                 moved = Moved(row, action, step.reward, led_to, step.terminated, step.truncated, slice(None), ended)

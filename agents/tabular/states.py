@@ -47,11 +47,11 @@ class States:
                 )
         self.columns = isinstance(space, gym.spaces.MultiDiscrete)
         self.number = int(np.prod(self.sizes, dtype=object))
-        self._plain = isinstance(space, gym.spaces.Discrete) and not self.starts[0]
+        self.plain = isinstance(space, gym.spaces.Discrete) and not self.starts[0]
 
     def __call__(self, observation: Any) -> Integers:
         """The states (W,) of observations, as a vector environment gives them; () of a single one."""
-        if self._plain:
+        if self.plain:
             return np.asarray(observation, np.int64)
         if len(self.sizes) == 1 and not self.columns and not isinstance(observation, tuple):
             return np.asarray(observation, np.int64) - self.starts[0]
@@ -88,6 +88,8 @@ class StateBatch(Batch):
     def step(self, action: Integers) -> Step:
         """Act in all worlds: actions 0 ... A - 1, (W,)."""
         step = super().step(action + self._first_action if self._first_action else action)
+        if self.states.plain and isinstance(step.observation, np.ndarray) and step.observation.dtype == np.int64:
+            return step
         final = step.final_observation
         return Step(
             self.states(step.observation), step.reward, step.terminated, step.truncated, step.valid,
