@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 # Before torch and numpy start their thread pools: the tests' tensors are small, and threads only get in each other's way.
 for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -67,6 +69,24 @@ def mocap(mocap_folder: Path) -> Callable[[str], Path]:
         return file
 
     return path
+
+
+# Of every agent's settings those with which an iteration takes milliseconds.
+SMALL: dict[str, Any] = dict(
+    n_steps=8, batch_size=16, hidden=(8,), iteration_steps=16, buffer_size=300, learning_starts=16, n_episodes=6, max_steps=40,
+    n_epochs=2, target_update_interval=32, train_freq=4, planning_steps=2,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def small() -> Callable[..., dict[str, Any]]:
+    """`small(kind)`: small settings for an agent of any class, those included that come later; `small(kind, gamma=1)` with others."""
+
+    def settings(kind: Any, **others: Any) -> dict[str, Any]:
+        known = {field.name for field in dataclasses.fields(kind.Settings)}
+        return {name: value for name, value in SMALL.items() if name in known} | others
+
+    return settings
 
 
 @pytest.fixture

@@ -13,23 +13,27 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from gymnasium.spaces import Discrete
 
+from mprl.agents import AGENTS
+from mprl.agents.agent import Agent
 from mprl.agents.callbacks import RunWriter
+from mprl.agents.tabular.learner import TabularLearner
 from mprl.scripts.main import main
 
 SMALL = ("--agent.n-steps", "8", "--agent.batch-size", "16", "--agent.hidden", "8", "--seed", "5")
 CARTPOLE = ("CartPole-v1", "--num-envs", "4", *SMALL, "--evaluate-every", "96")
 # no step is like another: episodes of .5 s, in a library of two clips, are reset all the time
-HUMANOID = (
-    "mprl/DeepMimic-v0", "--num-envs", "8", *SMALL, "--evaluate-every", "512",
-    "--env.motion", "walk", "jump", "--env.time-limit", "0.5", "--env.num-threads", "1",
-)  # fmt: skip
+HUMANOID_ALONE = ("mprl/DeepMimic-v0", "--env.motion", "walk", "jump", "--env.time-limit", "0.5", "--env.num-threads", "1")
+HUMANOID = (HUMANOID_ALONE[0], "--num-envs", "8", *SMALL, "--evaluate-every", "512", *HUMANOID_ALONE[1:])
 
 
 _SLOW_TO_IMPORT = [
     "mprl.scripts.main", "mprl.scripts.train", "mprl.scripts.plots", "mprl.agents.callbacks", "mprl.envs.imitation.deepmimic",
+    "mprl.envs.tabular",
     "tyro", "rich.live", "rich.progress", "torch._dynamo", "torch.utils.tensorboard.writer",
     "matplotlib.figure", "matplotlib.backends.backend_agg",
 ]  # fmt: skip
@@ -171,15 +175,13 @@ def test_what_a_run_cannot_go_on_without(mprl, trained, tmp_path, spoil, says):
 # ------------------------------------------------------------------------------------------------------------------------ kills
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX")
-@pytest.mark.parametrize("environment", [CARTPOLE, HUMANOID], ids=["reset at checkpoints", "saved"])
-def test_killed_at_twenty_random_moments_the_metrics_are_the_same(environment, tmp_path, monkeypatch):
-    """Half of the moments are anywhere, the others while a checkpoint is being written."""
-    monkeypatch.chdir(tmp_path)
-    iteration = 8 * int(environment[2])
-    words = [*environment, "--checkpoint-every", str(2 * iteration), "--steps", str(60 * iteration)]
-    killed, whole = Path("killed"), Path("whole")
+def run_and_kill(words: list[str], kills: int, choose: random.Random) -> int:
+    """Run in `whole`, and in `killed`, whose processes are killed: half of them anywhere, the others while a checkpoint is being written.
+
+    Returns:
+        How many kills left half a checkpoint.
+    """
+    killed = Path("killed")
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload(_SLOW_TO_IMPORT)
 
@@ -188,31 +190,60 @@ def test_killed_at_twenty_random_moments_the_metrics_are_the_same(environment, t
         process.start()
         return process
 
-    begun = start(*words, "--out", str(whole))
-    choose = random.Random(0)
-    kills = writing = 0
-    while kills < 20:
+    begun = start(*words, "--out", "whole")
+    writing = 0
+    for kill in range(kills):
         begin_anew = not (killed / "checkpoints" / "step_000000000").exists() and not table_length(killed)
         if begin_anew:
             shutil.rmtree(killed, ignore_errors=True)
         process = start(*words, "--out", str(killed)) if begin_anew else start("--resume", str(killed))
-        while_writing = kills % 2 == 1
+        while_writing = kill % 2 == 1
         rows = table_length(killed) + choose.randrange(1, 5)
         while process.is_alive() and not (_is_writing(killed) if while_writing else table_length(killed) >= rows):
             time.sleep(0.0002)
         time.sleep(choose.uniform(0, 0.003 if while_writing else 0.03))
-        assert process.is_alive(), "the run came to its end before it was killed twenty times"
+        assert process.is_alive(), f"the run came to its end before it was killed {kills} times"
         process.kill()
         process.join()
-        kills += 1
         writing += _is_writing(killed)
     last = start("--resume", str(killed))
     for process in (begun, last):
         process.join()
         assert process.exitcode == 0
-    assert writing >= 3  # kills that left half a checkpoint
-    assert len(table(whole)) == 60
-    assert_same_run(whole, killed)
+    return writing
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX")
+@pytest.mark.parametrize("environment", [CARTPOLE, HUMANOID], ids=["reset at checkpoints", "saved"])
+def test_killed_at_twenty_random_moments_the_metrics_are_the_same(environment, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    iteration = 8 * int(environment[2])
+    words = [*environment, "--checkpoint-every", str(2 * iteration), "--steps", str(60 * iteration)]
+    assert run_and_kill(words, 20, random.Random(0)) >= 3
+    assert len(table(Path("whole"))) == 60
+    assert_same_run(Path("whole"), Path("killed"))
+
+
+def environment_for(kind: type[Agent], has_state: bool) -> tuple[str, ...]:
+    """One that the agent can learn in, and whose state can be saved or not."""
+    if issubclass(kind, TabularLearner) or (has_state and Discrete in kind.action_spaces):
+        return ("FrozenLake-v1" if has_state else "Blackjack-v1",)
+    return HUMANOID_ALONE if has_state else ("CartPole-v1" if Discrete in kind.action_spaces else "Pendulum-v1",)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX")
+@pytest.mark.parametrize("has_state", [False, True], ids=["reset at checkpoints", "saved"])
+@pytest.mark.parametrize("kind", AGENTS.values(), ids=AGENTS)
+def test_every_agent_killed_at_random_moments_goes_on_to_the_same_end(kind, has_state, small, tmp_path, monkeypatch):
+    """Its replay memory, its tables and what it remembers of open episodes included."""
+    monkeypatch.chdir(tmp_path)
+    settings = [f"--agent.{name.replace('_', '-')}={one}" for name, value in small(kind).items() for one in np.atleast_1d(value)]
+    words = [*environment_for(kind, has_state), "--agent", kind.name, "--num-envs", "4", *settings, "--seed", "2"]
+    run_and_kill([*words, "--checkpoint-every", "128", "--evaluate-every", "1000", "--steps", "2000"], 3, random.Random(kind.name))
+    assert len(table(Path("whole"))) >= 10
+    assert_same_run(Path("whole"), Path("killed"))
 
 
 def _run(words: list[str]) -> None:
