@@ -36,6 +36,7 @@ AGENTS: dict[str, type[Agent]] = {
         *(DynaQ, PrioritizedSweeping),
     )
 }
+PLANNERS = ("value-iteration", "policy-iteration", "modified-policy-iteration", "policy-evaluation")
 
 
 def find_agent(name: str) -> type[Agent]:
@@ -47,6 +48,8 @@ def find_agent(name: str) -> type[Agent]:
     """
     module, colon, own = name.rpartition(":")
     if not colon:
+        if name in PLANNERS:
+            raise SettingError(f"{name} plans in a known model and does not learn: mprl plot ENV_ID --planner {name}, or solve() in Python")
         if name not in AGENTS:
             raise unknown_name("agent", name, AGENTS, "mprl list agents")
         return AGENTS[name]

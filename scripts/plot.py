@@ -204,6 +204,8 @@ def plan(options: Any) -> Path:
 
     (env_id,) = options.targets
     env = environments.make(env_id, 1, **environments.changed(options.env)).unwrapped
+    if not hasattr(env, "P") and hasattr(env, "envs"):  # one of your own, stepped in turn
+        env = env.envs[0].unwrapped
     if not hasattr(env, "P"):
         raise SettingError(f"{env_id} has no P, the table of its transitions: there is nothing to plan with (mprl list envs)")
     model = getattr(env, "model", env)

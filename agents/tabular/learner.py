@@ -123,6 +123,7 @@ class TabularLearner(Agent):
         assert isinstance(self.action_space, gym.spaces.Discrete)
         self.num_states, self.num_actions = self.states.number, int(self.action_space.n)
         self.random = np.random.default_rng((self.seed, 1))  # the seed alone would draw the same numbers as the environment
+        self._require_memory(1)
         self.table = Table(**self._arrays())
         self._mean: tuple[int, Array] | None = None
         self._block, self._drawn = np.zeros((0, 0)), 0
