@@ -1,0 +1,203 @@
+"""What cannot work is refused by every agent in one line that says where: settings, broken checkpoints, rewards that are no numbers."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+import mprl  # noqa: F401  registers the environments
+from mprl import memory
+from mprl.agents import AGENTS, PPO, QLearning, Sarsa, checkpoints, find_agent, load_agent
+from mprl.agents.agent import Agent
+from mprl.errors import CheckpointError, DivergenceError, SettingError, UnknownNameError
+
+EVERY = pytest.mark.parametrize("kind", AGENTS.values(), ids=AGENTS)
+
+
+class Coin(gym.Env[Any, Any]):
+    """A place of four at random, a reward that is given, ten steps."""
+
+    observation_space = gym.spaces.Discrete(4)
+
+    def __init__(self, kind: type[Agent], reward: float = 1.0) -> None:
+        discrete = gym.spaces.Discrete in kind.action_spaces
+        self.action_space = gym.spaces.Discrete(2) if discrete else gym.spaces.Box(-1, 1, (1,))
+        self.reward = reward
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.steps = 0
+        return self.np_random.integers(4), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.steps += 1
+        return self.np_random.integers(4), self.reward, self.steps == 10, False, {}
+
+
+def one_line(error: Any) -> str:
+    message = str(error.value)
+    assert message and "\n" not in message and len(message) < 400, message
+    return message
+
+
+# ----------------------------------------------------------------------------------------------------------------------- settings
+
+MAY_BE_NEGATIVE = {"initial_value", "target_entropy"}
+NUMBERS = {"int": (-7, math.nan, 2**31, 2.5), "float": (-0.5, math.nan, math.inf, 1e39)}
+SCHEDULES = ("linear -1 -2 10", "linear nan 0 10", "linear 1 1e39 10", "linear 1 0 -10", "linnear 1 0 10", "1 2 3")
+
+
+def impossible(kind: type[Agent]) -> list[tuple[str, Any]]:
+    """Settings with values that none of them can have: negative ones, not numbers, and those beyond all bounds."""
+    found: list[tuple[str, Any]] = []
+    for name, hint in get_type_hints(kind.Settings).items():
+        if name not in kind.Settings.__dataclass_fields__:
+            continue
+        parts = get_args(hint) or (hint,)
+        if bool in parts:
+            found += [(name, 3), (name, "yes")]
+            continue
+        number = next((part.__name__ for part in (int, float) if part in parts), None)
+        values = [value for value in NUMBERS.get(number or "", ()) if not (name in MAY_BE_NEGATIVE and value < 0)]
+        found += [(name, (value,) if get_origin(hint) is tuple else value) for value in values]
+        if str in parts:
+            found += [(name, text) for text in (SCHEDULES if number else ("nonsense", 3))]
+    return found
+
+
+@EVERY
+def test_every_setting_has_values_that_are_refused(kind):
+    env, tried = Coin(kind), impossible(kind)
+    assert len(tried) > 20
+    for name, value in tried:
+        with pytest.raises(SettingError) as caught:
+            kind(env, **{name: value})
+            pytest.fail(f"{name}={value!r} was taken")
+        assert name in one_line(caught), (name, value, str(caught.value))
+
+
+@EVERY
+def test_a_setting_that_there_is_not_and_the_one_that_is_meant(kind):
+    with pytest.raises(SettingError) as caught:
+        kind(Coin(kind), gama=0.9)
+    assert one_line(caught) == f"{kind.name} has no setting 'gama'; did you mean 'gamma'?"
+
+
+def test_whole_numbers_and_flags_of_numpy_are_taken():
+    agent = QLearning(Coin(QLearning), iteration_steps=np.int64(8), gamma=np.float32(0.5), learning_rate=np.int32(1))
+    assert agent.settings.iteration_steps == 8 and agent.settings.gamma == 0.5 and agent.settings.learning_rate == 1.0
+
+
+# ------------------------------------------------------------------------------------------------------------------------- memory
+
+
+def test_a_network_a_table_and_a_replay_memory_that_do_not_fit_are_not_begun(monkeypatch):
+    monkeypatch.setattr(memory, "available", lambda: 2**30)
+    with pytest.raises(SettingError, match=r"^a network of 10,000,040,000 weights.* needs 149.0 GiB, 1.0 GiB are free; take fewer units"):
+        PPO(Coin(PPO), hidden=(10_000, 1_000_000))
+    vast = Coin(Sarsa)
+    vast.observation_space = gym.spaces.Discrete(10**10)
+    with pytest.raises(SettingError, match=r"^a table of 10,000,000,000 states x 2 actions needs 149.0 GiB, 1.0 GiB are free; make fewer"):
+        Sarsa(vast)
+    worlds = gym.make_vec("mprl/Cliff-v0", num_envs=1_000_000)
+    with pytest.raises(SettingError, match=r"^1,000,000 tables of 48 states x 4 actions needs 1.4 GiB|need"):
+        Sarsa(worlds, tables="independent")
+    with pytest.raises(
+        SettingError, match=r"^a replay memory of 100,000,000 transitions needs .* GiB, 1.0 GiB are free; try buffer_size=\d+$"
+    ):
+        AGENTS["dqn"](Coin(AGENTS["dqn"]), buffer_size=100_000_000)
+
+
+@EVERY
+def test_an_allocation_that_fails_in_the_middle_of_learning_is_one_line(kind, small, monkeypatch):
+    agent = kind(Coin(kind), **small(kind))
+    monkeypatch.setattr(agent, "_iteration", lambda: np.zeros(2**55))
+    with pytest.raises(SettingError, match=r"^learning needs more memory than there is \(256. PiB more\); take fewer worlds"):
+        agent.learn(100)
+
+
+# --------------------------------------------------------------------------------------------------------------------- divergence
+
+
+@EVERY
+def test_rewards_that_are_no_numbers_end_learning_before_they_are_saved(kind, small, tmp_path):
+    agent = kind(Coin(kind, reward=math.nan), **small(kind))
+    saved: list[int] = []
+    with pytest.raises(DivergenceError, match="what was learned is no longer a number; take a smaller learning_rate") as caught:
+        agent.learn(5000, callback=lambda agent, metrics: saved.append(agent.num_timesteps))
+    one_line(caught)
+    assert f"within {agent.num_timesteps:,} steps" in str(caught.value) and agent.num_timesteps not in saved
+
+
+@pytest.mark.parametrize(
+    "kind", [kind for kind in AGENTS.values() if "hidden" in kind.Settings.__dataclass_fields__], ids=lambda kind: kind.name
+)
+def test_observations_that_are_no_numbers_are_noticed_too(kind, small):
+    env: Any = gym.wrappers.TransformObservation(Coin(kind), lambda seen: np.array([seen, np.nan], np.float32), gym.spaces.Box(0, 4, (2,)))
+    with pytest.raises(DivergenceError):
+        kind(env, **small(kind)).learn(5000)
+
+
+# -------------------------------------------------------------------------------------------------------------------- checkpoints
+
+
+@pytest.fixture(scope="module")
+def saved(small, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A checkpoint of every agent. To be copied, not changed."""
+    folder = tmp_path_factory.mktemp("saved")
+    return {name: kind(Coin(kind), **small(kind)).learn(20).save(folder / name, training=True) for name, kind in AGENTS.items()}
+
+
+@EVERY
+@pytest.mark.parametrize("file", [checkpoints.CONFIG, checkpoints.WEIGHTS, checkpoints.STATE, checkpoints.TRAINING])
+def test_a_checkpoint_that_is_cut_off_is_refused_and_the_file_is_named(kind, file, saved, tmp_path):
+    folder = Path(shutil.copytree(saved[kind.name], tmp_path / "run"))
+    whole = (folder / file).read_bytes()
+    for length in (0, 1, 7, len(whole) // 2, len(whole) - 1):
+        (folder / file).write_bytes(whole[:length])
+        with pytest.raises(CheckpointError, match=file) as caught:
+            load_agent(folder, Coin(kind))
+        assert str(folder) in one_line(caught)
+    (folder / file).write_bytes(whole)
+    assert load_agent(folder, Coin(kind)).learn(20).num_timesteps >= 40
+
+
+@EVERY
+def test_weights_of_another_shape_and_missing_ones_are_refused(kind, saved, tmp_path):
+    shutil.copy(saved[kind.name] / checkpoints.CONFIG, tmp_path)
+    whole = checkpoints._read_tensors(saved[kind.name] / checkpoints.WEIGHTS, "cpu")
+    for name, value in whole.items():
+        for changed in ({}, {name: value.unsqueeze(-1)}) if value.ndim else ({},):
+            kept = {other: tensor for other, tensor in whole.items() if other != name}
+            (tmp_path / checkpoints.WEIGHTS).write_bytes(checkpoints._tensors({**kept, **changed}))
+            with pytest.raises(CheckpointError, match="do not fit together") as caught:
+                load_agent(tmp_path)
+                pytest.fail(f"{name}: {[value.shape for value in changed.values()]} was taken")
+            one_line(caught)
+
+
+@EVERY
+def test_a_checkpoint_of_another_agent_is_refused(kind, saved):
+    for other, folder in saved.items():
+        if other != kind.name:
+            with pytest.raises(CheckpointError) as caught:
+                kind.load(folder)
+            assert one_line(caught) == f"{folder}: holds an agent '{other}', expected '{kind.name}'"
+
+
+# -------------------------------------------------------------------------------------------------------------------------- names
+
+
+def test_unknown_agents_and_planners():
+    with pytest.raises(UnknownNameError, match="no agent named 'dqqn'; did you mean 'dqn'"):
+        find_agent("dqqn")
+    with pytest.raises(
+        SettingError, match="value-iteration plans in a known model and does not learn: mprl plot ENV_ID --planner value-it"
+    ):
+        find_agent("value-iteration")
