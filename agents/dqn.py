@@ -27,7 +27,7 @@ from mprl.nn.flat import FlatAdam, FlatParameters
 from mprl.nn.schedules import Scheduled
 
 ROWS = 512  # in one product of matrices: more of them leave the processor's cache
-AT_ONCE = 256  # minibatches drawn together
+AT_ONCE = 2**22  # numbers of observations that minibatches are drawn together for, so that they take little memory
 LONGEST = 1000  # steps that a random action is kept to
 
 
@@ -162,7 +162,8 @@ class DQN(OffPolicyAgent):
                 rows = replay.sample(s.batch_size, self._draws)
                 replay.update(rows, self._descend(replay[rows], replay.importance(rows, beta)).cpu())
             return
-        for steps in np.diff([*range(0, gradient_steps, AT_ONCE), gradient_steps]).tolist():
+        most = max(1, AT_ONCE // (s.batch_size * self.observation_size))
+        for steps in np.diff([*range(0, gradient_steps, most), gradient_steps]).tolist():
             self._descend(replay[replay.sample(steps * s.batch_size, self._draws)])
 
     def _descend(self, drawn: Transitions, weight: Tensor | None = None) -> Tensor:

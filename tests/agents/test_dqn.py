@@ -11,7 +11,7 @@ import pytest
 import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from mprl.agents import DQN, evaluate
+from mprl.agents import DQN, dqn, evaluate
 from mprl.agents.dqn import q_target
 from mprl.agents.q_network import ExplicitQ, QNetwork
 from mprl.errors import CheckpointError, MprlError, SettingError
@@ -236,6 +236,14 @@ def test_as_many_gradient_steps_as_environment_steps_on_request():
     rows: list[dict[str, float]] = []
     agent.learn(128, callback=lambda _, row: rows.append(row))
     assert [row["gradient_steps"] for row in rows] == [64, 64]
+
+
+def test_minibatches_drawn_together_or_one_by_one_are_the_same(monkeypatch):
+    rows = []
+    for numbers in (2**22, 1):
+        monkeypatch.setattr(dqn, "AT_ONCE", numbers)
+        rows.append(learn(DQN(Chain(), **{**FAST, "hidden": (16,)}), 256)[-1])
+    assert rows[0] == pytest.approx(rows[1], rel=1e-4)
 
 
 def test_steps_that_only_reset_are_not_remembered():
