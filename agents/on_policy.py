@@ -157,7 +157,7 @@ class OnPolicyAgent(Agent):
         self.statistics.add(*(torch.cat([getattr(rollout, column) for rollout in rollouts]) for column in columns))
 
     def _minibatch(self) -> int:
-        gathered = self._samples_per_iteration() if self.batch is not None else 0
+        gathered = self._samples_per_iteration() // self._updates() if self.batch is not None else 0
         return min(gathered, getattr(self.settings, "batch_size", gathered))
 
     def _collect(self, steps: int) -> Rollout:
