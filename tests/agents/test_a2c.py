@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 from typing import Any
 
@@ -15,6 +16,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.logger import configure
 
 from mprl.agents import A2C, evaluate
+from mprl.agents.a2c import A2CSettings
 from mprl.agents.rollout import Rollout
 from mprl.errors import SettingError
 
@@ -72,7 +74,7 @@ def tell(peer: stable_baselines3.A2C, rollout: Rollout, first: torch.Tensor) -> 
     ],
 )
 def test_its_updates_are_those_of_stable_baselines3(env_id, settings):
-    agent = A2C(worlds(env_id, limit=6), **{**PLAIN, **settings})
+    agent = A2C(worlds(env_id, limit=6), **{**dataclasses.asdict(A2CSettings()), **PLAIN, **settings})  # whatever the preset says
     peer = copied(agent, **{"rms_prop_eps": 1e-5, "learning_rate": 7e-4, **settings})
     agent.observation = agent._first_observation()
     begins = torch.ones(4)
