@@ -1,6 +1,7 @@
 """Learning from real steps and from remembered ones: Dyna-Q and prioritised sweeping (Sutton & Barto, chapter 8).
 
-The model is what was last seen to follow each state and action: exact where the environment is deterministic.
+The model is what was last seen to follow each state and action: exact where the environment is deterministic, and where it is not, with
+`outcomes` of 10 or more, about as good as the frequencies of so many.
 """
 
 from __future__ import annotations
@@ -20,34 +21,44 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class DynaQSettings(ControlSettings):
-    """Settings of Dyna-Q."""
+class ModelSettings(ControlSettings):
+    """Settings of learners with a model."""
 
     planning_steps: int = 5
     """Updates from the model for each real step."""
+    outcomes: int = 1
+    """How many of the last outcomes of each state and action the model has; 1 is enough where the environment is deterministic."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _at_least_0("planning_steps", self.planning_steps)
+        if self.outcomes < 1:
+            raise SettingError(f"outcomes must be at least 1, found {self.outcomes}")
+
+
+@dataclass(frozen=True)
+class DynaQSettings(ModelSettings):
+    """Settings of Dyna-Q."""
+
     bonus: float = 0.0
     """κ of Dyna-Q+: what was not tried for τ steps is imagined to give κ √τ more; 0: Dyna-Q."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _at_least_0("planning_steps", self.planning_steps)
         _at_least_0("bonus", self.bonus)
 
 
 @dataclass(frozen=True)
-class PrioritizedSweepingSettings(ControlSettings):
+class PrioritizedSweepingSettings(ModelSettings):
     """Settings of prioritised sweeping."""
 
     learning_rate: float | str | None = 0.5
     """Step size α in (0, 1]; 1 where the environment is deterministic; "linear 0.5 0.01 100000"; None: sample averages."""
-    planning_steps: int = 5
-    """Updates for each real step."""
     threshold: float = 1e-4
     """Changes smaller than this are not worth an update."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _at_least_0("planning_steps", self.planning_steps)
         _at_least_0("threshold", self.threshold)
 
 
@@ -61,18 +72,18 @@ class ModelLearner(Controller):
     def _arrays(self) -> dict[str, Array]:
         shape = (1, self.num_states, self.num_actions)
         model = {
-            "next_row": np.zeros(shape, np.int64),  # of the table
-            "reward": np.zeros(shape),
-            "terminated": np.zeros(shape, bool),
-            "known": np.zeros(shape, bool),
+            "next_row": np.zeros((*shape, self.settings.outcomes), np.int64),  # of the table
+            "reward": np.zeros((*shape, self.settings.outcomes)),
+            "terminated": np.zeros((*shape, self.settings.outcomes), bool),
+            "times": np.zeros(shape, np.int64),  # seen, or imagined
             "updates": np.zeros(1, np.int64),
         }
         return super()._arrays() | model
 
     def _begin_iteration(self) -> None:
         super()._begin_iteration()
-        self._next_row, self._reward, self._terminated, self._known = (
-            self.table[name].reshape(-1) for name in ("next_row", "reward", "terminated", "known")
+        self._next_row, self._reward, self._terminated, self._times = (
+            self.table[name].reshape(-1) for name in ("next_row", "reward", "terminated", "times")
         )
         self.updates = self.table["updates"]
 
@@ -81,16 +92,16 @@ class ModelLearner(Controller):
 
     def _remember(self, entry: Array, moved: Moved) -> Array:
         """Take a step into the model; gives the entries that are new to it."""
-        new = np.unique(entry[~self._known.take(entry)])
-        self._next_row[entry], self._reward[entry], self._terminated[entry] = moved.next_row, moved.reward, moved.terminated
-        self._known[new] = True
-        return new
+        times, outcomes = self._times.take(entry), self.settings.outcomes
+        place = entry * outcomes + times % outcomes
+        self._next_row[place], self._reward[place], self._terminated[place] = moved.next_row, moved.reward, moved.terminated
+        self._times[entry] = times + 1
+        return np.unique(entry[times == 0])
 
-    def _imagined_target(self, entry: Array) -> Array:
-        """What the model says that an action is worth."""
-        return td_target(
-            self._reward.take(entry), self._best(self._next_row.take(entry)), self._terminated.take(entry), self.settings.gamma
-        )
+    def _imagined(self, place: Array) -> Array:
+        """What actions are worth by some outcomes of the model."""
+        next_value = self._best(self._next_row.take(place))
+        return td_target(self._reward.take(place), next_value, self._terminated.take(place), self.settings.gamma)
 
 
 class DynaQ(ModelLearner, QLearning):
@@ -138,21 +149,26 @@ class DynaQ(ModelLearner, QLearning):
         place = num_seen.take(table) if self._updates.distinct else num_seen[0] + np.arange(len(first))
         self.table["seen"][table, place] = first
         np.add.at(num_seen, table, 1)
-        known = self._known.reshape(-1, self.num_actions)
-        if self.settings.bonus:  # what was not tried is imagined too
-            known[first] = np.isfinite(self._q.take(first, axis=0))
-            untried = np.setdiff1d((first[:, None] * self.num_actions + np.arange(self.num_actions))[known[first]], new)
-            self._next_row[untried] = untried // self.num_actions
-        self.table["tried"].reshape(-1, self.num_actions)[rows] = np.argsort(~known[rows], axis=1, kind="stable")
-        num_tried[rows] = known[rows].sum(axis=1)
+        if self.settings.bonus:  # what was not tried is imagined too, as leading back for nothing
+            entries = (first[:, None] * self.num_actions + np.arange(self.num_actions))[np.isfinite(self._q.take(first, axis=0))]
+            untried = entries[self._times.take(entries) == 0]
+            self._next_row[untried * self.settings.outcomes] = untried // self.num_actions
+            self._times[untried] = 1
+        known = self._times.reshape(-1, self.num_actions)[rows] > 0
+        self.table["tried"].reshape(-1, self.num_actions)[rows] = np.argsort(~known, axis=1, kind="stable")
+        num_tried[rows] = known.sum(axis=1)
 
     def _plan(self, table: Array) -> None:
         """Updates from the model: so many rounds of one for each world."""
-        uniform = self.random.random((2, self.settings.planning_steps, len(table)))
+        outcomes = self.settings.outcomes
+        uniform = self.random.random((2 + (outcomes > 1), self.settings.planning_steps, len(table)))
         row = self.table["seen"][table, (uniform[0] * self.table["num_seen"].take(table)).astype(np.int64)]
         choice = (uniform[1] * self.table["num_tried"].reshape(-1).take(row)).astype(np.int64)
         entry = row * self.num_actions + self.table["tried"].reshape(-1).take(row * self.num_actions + choice)
-        reward, next_row, terminated = self._reward.take(entry), self._next_row.take(entry), self._terminated.take(entry)
+        place = entry
+        if outcomes > 1:
+            place = entry * outcomes + (uniform[2] * np.minimum(self._times.take(entry), outcomes)).astype(np.int64)
+        reward, next_row, terminated = self._reward.take(place), self._next_row.take(place), self._terminated.take(place)
         if self.settings.bonus:
             since = self.table["time"].take(table) - self.table["tried_at"].reshape(-1).take(entry)
             reward = reward + self.settings.bonus * np.sqrt(since)
@@ -181,16 +197,28 @@ class PrioritizedSweeping(ModelLearner):
             if not len(first):
                 break
             self.table["priority"].reshape(-1)[first] = 0.0
-            self._move(first, self._imagined_target(first))
+            self._move(first, self._expected(first))
             np.add.at(self.updates, first // (self.num_states * self.num_actions), 1)
             changed = np.zeros(len(self._q), bool)
             changed[first // self.num_actions] = True
-            self._prioritize(np.flatnonzero(self._known & ~self._terminated & changed.take(self._next_row)))
+            leads_there = (changed.take(self._next_row) & ~self._terminated).reshape(-1, self.settings.outcomes)
+            leads_there[self._times == 0] = False
+            self._prioritize(np.flatnonzero(leads_there.any(axis=1)) if self.settings.outcomes > 1 else np.flatnonzero(leads_there))
+
+    def _expected(self, entry: Array) -> Array:
+        """What the model says that actions are worth, the mean over the outcomes that it has."""
+        outcomes = self.settings.outcomes
+        if outcomes == 1:
+            return self._imagined(entry)
+        there = np.arange(outcomes) < self._times.take(entry)[:, None]
+        found = self._imagined((entry[:, None] * outcomes + np.arange(outcomes))[there])
+        which = there.nonzero()[0]
+        return np.bincount(which, found, minlength=len(entry)) / there.sum(axis=1)
 
     def _prioritize(self, entry: Array) -> None:
         """Put entries into the queue by how much an update would change them, if that is enough and more than they have."""
         priority = self.table["priority"].reshape(-1)
-        change = np.abs(self._imagined_target(entry) - self._values.take(entry))
+        change = np.abs(self._expected(entry) - self._values.take(entry))
         enough = change > self.settings.threshold
         entry = entry[enough]
         priority[entry] = np.maximum(priority.take(entry), change[enough])

@@ -109,9 +109,33 @@ def test_worlds_that_share_a_model_plan_together():
     assert agent.values[START] == pytest.approx(0.95**13, abs=1e-3)
 
 
+class Turns(gym.Env[Any, Any]):
+    """One step, which pays 0 and 10 in turn."""
+
+    observation_space, action_space, number = gym.spaces.Discrete(2), gym.spaces.Discrete(1), 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        return 0, {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.number += 1
+        return 1, 10.0 * (self.number % 2 == 0), True, False, {}
+
+
+@pytest.mark.parametrize(("outcomes", "worth"), [(1, 10.0), (2, 5.0), (9, 5.0)])
+def test_a_model_of_several_outcomes_has_their_mean(outcomes, worth):
+    """After 8 steps; with the last outcome alone it is what that was."""
+    agent = PrioritizedSweeping(Turns(), learning_rate=1.0, outcomes=outcomes, iteration_steps=8).learn(8)
+    assert agent.values[0] == worth
+    dyna = DynaQ(Turns(), learning_rate="linear 0.5 0.01 500", outcomes=outcomes, planning_steps=20).learn(2000)
+    assert dyna.values[0] == pytest.approx(5.0, abs=1.5 if outcomes > 1 else 5.0)
+
+
 def test_settings_that_cannot_be_are_refused():
     for settings in (dict(planning_steps=-1), dict(bonus=-0.1)):
         with pytest.raises(SettingError, match="must be at least 0, found -"):
             DynaQ(Corridor(), **settings)
+    with pytest.raises(SettingError, match="outcomes must be at least 1, found 0"):
+        DynaQ(Corridor(), outcomes=0)
     with pytest.raises(SettingError, match="threshold must be at least 0"):
         PrioritizedSweeping(Corridor(), threshold=-1.0)
