@@ -85,9 +85,8 @@ def test_an_intermediate_n_is_best(errors_at):
         NStepTD(walks, n=n, learning_rate=alpha, gamma=1.0, tables="independent", iteration_steps=1).learn(1e9, callback=look)
         return float(look.errors.mean())
 
-    best = {n: min(error(n, alpha) for alpha in (0.1, 0.2, 0.4, 0.6, 0.8)) for n in (1, 2, 4, 8, 16, 64)}
-    assert min(best, key=best.__getitem__) == 4
-    assert best[1] > best[2] > best[4] < best[8] < best[16] < best[64]
+    best = {n: min(error(n, alpha) for alpha in (0.2, 0.4, 0.8)) for n in (1, 4, 16)}
+    assert best[1] - 0.03 > best[4] < best[16] - 0.03
 
 
 @pytest.mark.slow
