@@ -7,6 +7,7 @@ whoever steps must reset. `Batch` hides the difference: every step says what it 
 
 from __future__ import annotations
 
+import copy
 import functools
 from numbers import Integral, Real
 from typing import Any, NamedTuple
@@ -121,7 +122,7 @@ class Batch:
             if self.mode == AutoresetMode.NEXT_STEP:
                 valid, self._ended = ~self._ended, ended
             elif ended.any():  # DISABLED
-                final = observation
+                final = copy.deepcopy(observation)  # the reset may write into the same array
                 observation, _ = self.env.reset(options={"reset_mask": np.asarray(ended)})
         numbers = {
             key: value
@@ -180,7 +181,9 @@ class TorchBatch(Batch):
 
     def __init__(self, env: gym.Env[Any, Any] | VectorEnv[Any, Any, Any], device: torch.device | str = "cpu") -> None:
         super().__init__(env, device)
-        self.observation_size = spaces.size(self.env.single_observation_space)
+        space = self.env.single_observation_space
+        self.observation_size = spaces.size(space)
+        self._shares = self.output != "torch" and space.dtype == np.float32 and not isinstance(self.env, _OneWorld)
 
     def reset(self, seed: int | None = None) -> Tensor:
         """First observations, (W, n)."""
@@ -207,7 +210,8 @@ class TorchBatch(Batch):
 
     def observation(self, observation: Any) -> Tensor:
         """The environment's observations as (W, n) float32, of any number of worlds."""
-        return spaces.flatten(self.env.single_observation_space, observation, self.device)
+        flat = spaces.flatten(self.env.single_observation_space, observation, self.device)
+        return flat.clone() if self._shares else flat  # the environment may write the next ones into the same array
 
     def blank(self) -> Tensor:
         return torch.zeros(self.num_worlds, self.observation_size)
@@ -217,12 +221,12 @@ class TorchBatch(Batch):
 
 
 def _alone(observation: Any) -> Any:
-    """The observation of a batch of one."""
+    """The observation of a batch of one: a copy, since an environment may write the next one into the same array."""
     if isinstance(observation, dict):
         return {key: _alone(value) for key, value in observation.items()}
     if isinstance(observation, tuple):
         return tuple(_alone(value) for value in observation)
-    return np.asarray(observation)[None]
+    return np.array(observation)[None]
 
 
 def _successors(observation: Any, final: Any, ended: Any) -> Any:

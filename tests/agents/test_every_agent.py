@@ -62,7 +62,23 @@ class Clockwork(gym.Env[Any, Any]):
         self.steps += 1
         if np.sum(action) > 1:
             self.observation_space.sample()
-        return self.observation_space.sample(), 1.0, self.steps == 3 and self.episodes % 2 == 1, self.steps == 5, {"steps": self.steps}
+        info = {"steps": self.steps, "text": "tick", "array": np.arange(3), **({"third": 3.0} if self.steps == 3 else {})}
+        ended = self.steps == 3 and self.episodes % 2 == 1
+        return self.observation_space.sample(), np.float32(1), np.bool_(ended), self.steps == 5, info
+
+
+class OneArray(Clockwork):
+    """Every observation is written into the same array."""
+
+    def reset(self, **options: Any) -> tuple[Any, dict[str, Any]]:
+        observation, info = super().reset(**options)
+        self.array = getattr(self, "array", observation)
+        self.array[:] = observation
+        return self.array, info
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.array[:], *rest = super().step(action)
+        return self.array, *rest
 
 
 class SavedClockwork(Clockwork):
@@ -117,6 +133,19 @@ def test_in_every_form_of_an_environment_episodes_are_what_they_are(kind, form, 
     assert all(row["reward"] == pytest.approx(1) for row in learned)
     judged = evaluate(agent, ENVIRONMENTS[form](kind), episodes=6)
     assert (judged["return_mean"], judged["length_mean"], judged["return_std"]) == (4, 4, 1)
+
+
+@EVERY
+def test_an_environment_may_write_its_observations_into_the_same_array(kind, small):
+    space = kinds.MultiDiscrete([3, 4]) if is_tabular(kind) else BOX
+
+    def learned(env: Any) -> dict[str, bytes]:
+        return bits(kind(env, **small(kind)).learn(60))
+
+    assert learned(OneArray(space, acts_in(kind))) == learned(Clockwork(space, acts_in(kind)))
+    for mode in AutoresetMode:
+        worlds = lambda copied, mode=mode: SyncVectorEnv([lambda: clockwork(kind)] * 2, copy=copied, autoreset_mode=mode)  # noqa: E731
+        assert learned(worlds(False)) == learned(worlds(True)), mode
 
 
 @EVERY
