@@ -12,7 +12,7 @@ from scipy.sparse.linalg import spsolve
 
 from mprl.agents.tabular import reachability
 from mprl.agents.tabular.checks import check_policy
-from mprl.agents.tabular.iteration import as_mdp, conclude, iterate
+from mprl.agents.tabular.iteration import as_mdp, check_limits, conclude, iterate
 from mprl.agents.tabular.policies import Ties, best_actions, greedy
 from mprl.agents.tabular.solution import Solution
 from mprl.agents.tabular.sweeps import Order
@@ -126,6 +126,7 @@ class PolicyIteration:
             The solution; its `iterations` are the improvements that changed the policy.
         """
         mdp = self.mdp
+        check_limits(tolerance, max_iterations)
         policy = mdp.random_policy() if initial_policy is None else check_policy(mdp, initial_policy)
         backups, iterations = 0, 0
         while True:

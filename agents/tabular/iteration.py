@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mprl.agents.tabular import bounds, reachability
 from mprl.agents.tabular.mdp import TabularMDP
+from mprl.agents.tabular.outcomes import outcomes_of
 from mprl.agents.tabular.policies import Ties, greatest, greedy
 from mprl.agents.tabular.solution import Solution
 from mprl.agents.tabular.sweeps import GaussSeidel, Order, Prioritized
@@ -103,6 +104,7 @@ def as_mdp(model: Any, discount: float | None) -> TabularMDP:
     if isinstance(model, TabularMDP):
         return model if discount is None else model.with_discount(discount)
     if discount is None:
+        outcomes_of(model)  # says that there is no model, which comes first
         raise SettingError("a planner needs the discount of an environment, as in ValueIteration(env, discount=0.99)")
     return TabularMDP.from_gymnasium(model, discount)
 

@@ -150,7 +150,7 @@ class TabularLearner(Agent):
         self.memory: dict[str, Array] = {}
 
     def _require_memory(self, tables: int) -> None:
-        what = f"{f'{tables:,} tables' if tables > 1 else 'a table'} of {self.num_states:,} states x {self.num_actions:,} actions"
+        what = f"{f'learning {tables:,} tables' if tables > 1 else 'a table'} of {self.num_states:,} states x {self.num_actions:,} actions"
         memory.require(8 * tables * self.num_states * self.num_actions, what, "make fewer states with a wrapper, or take a deep agent")
 
     _common: tuple[str, ...] = ("policy",)  # arrays that all tables share

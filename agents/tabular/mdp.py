@@ -179,7 +179,7 @@ class TabularMDP:
         else:
             matrices = [sp.csr_array(matrix) for matrix in probabilities]
             shapes = {matrix.shape for matrix in matrices}
-            if len(shapes) != 1 or len(set(*shapes)) != 1:
+            if len(shapes) != 1 or len(set(*shapes)) != 1 or matrices[0].ndim != 2:
                 raise SettingError(f"expected one matrix (states, states) for each action, found shapes {sorted(shapes)}")
             states = matrices[0].shape[0]
             order = np.arange(len(matrices) * states).reshape(len(matrices), states).T.ravel()

@@ -39,10 +39,10 @@ def collect(
     for state in range(num_states):
         for action in range(num_actions):
             expected = None
-            for outcome in model(state, action):
+            for outcome in _listed(model, state, action):
                 try:
                     probability, next_state, reward, terminated = outcome
-                    next_state = index(next_state)
+                    next_state, probability, reward = index(next_state), float(probability), float(reward)
                 except (TypeError, ValueError):
                     raise SettingError(
                         f"state {state}, action {action}: expected (probability, next state, reward, terminated), found {outcome!r}"
@@ -67,6 +67,15 @@ def collect(
     return transitions, rewards, termination, entered_at_the_end & ~entered
 
 
+def _listed(model: Model, state: int, action: int) -> Iterable[Outcome]:
+    outcomes: Any = model(state, action)
+    if not isinstance(outcomes, Iterable):
+        raise SettingError(
+            f"state {state}, action {action}: expected a list of (probability, next state, reward, terminated), found {outcomes!r}"
+        )
+    return outcomes
+
+
 def outcomes_of(env: Any) -> tuple[Model, int, int, NDArray[np.bool_]]:
     """The model of an environment that has one in `unwrapped.P`: `P[state][action] = [(probability, next state, reward, terminated), ...]`.
 
@@ -78,6 +87,8 @@ def outcomes_of(env: Any) -> tuple[Model, int, int, NDArray[np.bool_]]:
         SettingError: it has none.
     """
     bare = getattr(env, "unwrapped", env)
+    if not hasattr(bare, "P") and getattr(bare, "envs", ()):  # a batch of copies
+        bare = bare.envs[0].unwrapped
     name = bare.spec.id if getattr(bare, "spec", None) is not None else type(bare).__name__
     table = getattr(bare, "P", None)
     if table is None:

@@ -1,4 +1,4 @@
-"""What cannot work is refused by every agent in one line that says where: settings, broken checkpoints, rewards that are no numbers."""
+"""What cannot work is refused in one line that says where: settings, models, broken checkpoints, rewards that are no numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,20 @@ import pytest
 
 import mprl  # noqa: F401  registers the environments
 from mprl import memory
-from mprl.agents import AGENTS, PPO, QLearning, Sarsa, checkpoints, find_agent, load_agent
+from mprl.agents import (
+    AGENTS,
+    DQN,
+    PPO,
+    ModifiedPolicyIteration,
+    PolicyIteration,
+    QLearning,
+    Sarsa,
+    TabularMDP,
+    ValueIteration,
+    checkpoints,
+    find_agent,
+    load_agent,
+)  # fmt: skip
 from mprl.agents.agent import Agent
 from mprl.errors import CheckpointError, DivergenceError, SettingError, UnknownNameError
 
@@ -105,13 +118,13 @@ def test_a_network_a_table_and_a_replay_memory_that_do_not_fit_are_not_begun(mon
     vast.observation_space = gym.spaces.Discrete(10**10)
     with pytest.raises(SettingError, match=r"^a table of 10,000,000,000 states x 2 actions needs 149.0 GiB, 1.0 GiB are free; make fewer"):
         Sarsa(vast)
-    worlds = gym.make_vec("mprl/Cliff-v0", num_envs=1_000_000)
-    with pytest.raises(SettingError, match=r"^1,000,000 tables of 48 states x 4 actions needs 1.4 GiB|need"):
-        Sarsa(worlds, tables="independent")
+    with pytest.raises(SettingError, match=r"^a replay memory of 100,000,000 transitions needs .* GiB, 1.0 GiB are free; try buffer_size="):
+        DQN(Coin(DQN), buffer_size=100_000_000)
+    monkeypatch.setattr(memory, "available", lambda: 2**20)
     with pytest.raises(
-        SettingError, match=r"^a replay memory of 100,000,000 transitions needs .* GiB, 1.0 GiB are free; try buffer_size=\d+$"
+        SettingError, match=r"^learning 1,000 tables of 48 states x 4 actions needs 0.0 GiB, 0.0 GiB are free; make fewer st"
     ):
-        AGENTS["dqn"](Coin(AGENTS["dqn"]), buffer_size=100_000_000)
+        Sarsa(gym.make_vec("mprl/Cliff-v0", num_envs=1_000), tables="independent")
 
 
 @EVERY
@@ -201,3 +214,58 @@ def test_unknown_agents_and_planners():
         SettingError, match="value-iteration plans in a known model and does not learn: mprl plot ENV_ID --planner value-it"
     ):
         find_agent("value-iteration")
+
+
+# ----------------------------------------------------------------------------------------------------------------------- planners
+
+LEAK = [[[0.5, 0.5], [0.5, 0.4]], [[0.0, 1.0], [0.0, 1.0]]]
+PLANNERS = pytest.mark.parametrize("planner", [ValueIteration, PolicyIteration, ModifiedPolicyIteration])
+
+
+@PLANNERS
+def test_a_planner_needs_a_model(planner):
+    for env, name in (
+        (gym.make("CartPole-v1"), "CartPole-v1"),
+        (gym.make_vec("CartPole-v1", num_envs=2), "CartPole-v1"),
+        (None, "NoneType"),
+    ):
+        for discount in ({}, {"discount": 0.9}):
+            with pytest.raises(SettingError) as caught:
+                planner(env, **discount)
+            assert one_line(caught).startswith(f"{name} has no model: a planner needs a TabularMDP or an environment with P, such as Froz")
+
+
+@PLANNERS
+def test_limits_of_planning_that_cannot_be(planner):
+    lake = gym.make("FrozenLake-v1")
+    for discount in (-0.1, 1.5, math.nan):
+        with pytest.raises(SettingError, match=r"discount must be in \[0, 1\], found"):
+            planner(lake, discount=discount)
+    with pytest.raises(SettingError, match="needs the discount of an environment, as in ValueIteration"):
+        planner(lake)
+    for limits in ({"tolerance": -1.0}, {"tolerance": math.nan}, {"max_iterations": 0}):
+        with pytest.raises(SettingError, match=f"{next(iter(limits))} must be at least"):
+            planner(lake, discount=0.9).solve(**limits)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: TabularMDP.from_arrays(LEAK, np.zeros((2, 2)), 0.9), "state 0, action 1: probabilities sum to 0.9, expected 1"),
+        (lambda: TabularMDP.from_function(lambda s, a: [(0.5, 0, 1.0, True)], 2, 1, 0.9), "state 0, action 0: probabilities sum to 0.5"),
+        (lambda: TabularMDP.from_function(lambda s, a: [(1.0, 2, 1.0, True)], 2, 1, 0.9), "state 0, action 0: expected a next state 0…1"),
+        (lambda: TabularMDP.from_function(lambda s, a: 1, 2, 1, 0.9), "state 0, action 0: expected a list of (probability, next state, r"),
+        (lambda: TabularMDP.from_function(lambda s, a: [("p", 0, 0, 0)], 2, 1, 0.9), "state 0, action 0: expected (probability, next sta"),
+        (lambda: TabularMDP.from_arrays([[[0.5, 0.5]]] * 2, np.ones((2, 1)), 1.0), "discount 1 needs a terminal state, found none"),
+        (lambda: TabularMDP.from_sparse(np.eye(3), np.zeros((3, 1)), 0.9), "expected one matrix (states, states) for each action"),
+    ],
+)  # fmt: skip
+def test_a_model_that_is_none(make, says):
+    with pytest.raises(SettingError) as caught:
+        make()
+    assert one_line(caught).startswith(says)
+
+
+def test_a_batch_of_copies_has_the_model_of_one():
+    one, many = gym.make("FrozenLake-v1"), gym.make_vec("FrozenLake-v1", num_envs=2, vectorization_mode="sync")
+    assert (ValueIteration(many, discount=0.9).solve().values == ValueIteration(one, discount=0.9).solve().values).all()
