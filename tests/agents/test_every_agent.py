@@ -295,7 +295,10 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "a2c": [dict(recurrent="gru")],
     "ppo": [dict(recurrent="lstm", averaging="swa 30")],
     "reinforce": [dict(baseline="constant", recurrent="lstm")],
-    "dqn": [dict(OFF_POLICY, prioritized=True, double=True, dueling=True), dict(buffer_size=40, learning_rate="linear 1e-3 0 200")],
+    "dqn": [
+        dict(OFF_POLICY, prioritized=True, double=True, dueling=True),
+        dict(buffer_size=40, exploration_mu=2.0, learning_rate="linear 1e-3 0 200"),
+    ],
     "sac": [OFF_POLICY, dict(buffer_size=40, learn_ent_coef=False, ent_coef="linear 0.1 0.01 200")],
 }
 OF_TABULAR = [dict(tables="independent", learning_rate="linear 0.5 0.01 200"), dict(learning_rate=None)]
