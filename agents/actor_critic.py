@@ -88,7 +88,7 @@ class ActorCritic(nn.Module):
             with torch.enable_grad():
                 output = precision.forward(self.actor, features, self.reduced)
                 value = precision.forward(self.critic, features, self.reduced)
-            into = [functools.partial(torch.autograd.backward, (output, value))]
+            into: list[Callable[[tuple[Tensor, Tensor]], None]] = [functools.partial(torch.autograd.backward, (output, value))]
         else:
             output, into_actor = self.actor.with_backward(features)
             value, into_critic = self.critic.with_backward(features)

@@ -20,7 +20,7 @@ import numpy as np
 from mprl.errors import SettingError
 from mprl.scripts.benchmarks.environment import Measured
 from mprl.scripts.benchmarks.published import RL_ZOO
-from mprl.scripts.benchmarks.report import Figure, Overview, alternate, medians
+from mprl.scripts.benchmarks.report import Figure, Overview, Target, alternate, medians
 
 ENVIRONMENT = "CartPole-v1"
 SOLVED = 475.0  # mean return of the deterministic policy; Gymnasium's own threshold
@@ -213,10 +213,10 @@ def _speed(name: str, seconds: float) -> Figure:
     rates = alternate(ways, seconds)
     middle = medians(rates)
     against = "peer Stable-Baselines3; RL Zoo's settings for CartPole: network, batch, environments and gradient steps are the same"
-    target = ("ratio_to_peer", algorithm.target)
+    target: Target = ("ratio_to_peer", algorithm.target)
     return Figure(
         f"{name}_speed", f"{name.upper()}", "steps/s", middle["ours"], middle["peer"], against=against, target=target, rounds=rates
-    )  # type: ignore[arg-type]
+    )
 
 
 def _time_to_solve(name: str, seeds: int) -> list[Figure]:
@@ -229,13 +229,13 @@ def _time_to_solve(name: str, seeds: int) -> list[Figure]:
     for at, (what, unit) in enumerate((("time to 475", "s"), ("steps to 475", "steps"))):
         rounds = {way: [run[at] for run in runs] for way, runs in found.items()}
         middle = medians(rounds)
-        target = ("ratio_to_peer", ALGORITHMS[name].target) if unit == "s" else None
+        target: Target | None = ("ratio_to_peer", ALGORITHMS[name].target) if unit == "s" else None
         against = f"median of {seeds} seeds; deterministic policy, mean of {WORLDS} episodes, looked at every {EVERY:,} steps"
         figures.append(
             Figure(
                 f"{name}_{'time' if unit == 's' else 'steps'}_to_475", f"{name.upper()}, {what}", unit, middle["ours"], middle["peer"],
                 against=against, less_is_better=True, target=target, rounds=rounds, spread=True,
-            )  # type: ignore[arg-type]
+            )
         )  # fmt: skip
     return figures
 

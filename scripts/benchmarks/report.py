@@ -23,6 +23,9 @@ _PACKAGES = ("torch", "mujoco", "gymnasium", "stable_baselines3")
 _COLUMNS = ("figure", "unit", "ours", "peer", "limit", "ours/limit", "ours/peer", "target")
 
 
+Target = tuple[Literal["ours", "ratio_to_limit", "ratio_to_peer"], float]
+
+
 @dataclass(frozen=True)
 class Figure:
     """One measured number, with what it is compared with.
@@ -47,7 +50,7 @@ class Figure:
     limit: float | None = None
     against: str = ""
     less_is_better: bool = False
-    target: tuple[Literal["ours", "ratio_to_limit", "ratio_to_peer"], float] | None = None
+    target: Target | None = None
     rounds: Mapping[str, Sequence[float]] = field(default_factory=dict)
     spread: bool = False
 

@@ -12,7 +12,7 @@ from mprl.scripts.benchmarks.environment import Measured
 from mprl.scripts.benchmarks.report import Figure, medians
 
 ENVIRONMENT, EVERY, EPISODES = "Hopper-v5", 10_000, 10
-SETTINGS = dict(
+SETTINGS: dict[str, Any] = dict(
     learning_rate=3e-4, buffer_size=1_000_000, learning_starts=10_000, batch_size=256, tau=0.005, gamma=0.99, train_freq=1, gradient_steps=1
 )
 
@@ -44,10 +44,12 @@ def measure(steps: int, seed: int, threads: int) -> Measured:
             print(f"{who} {learner.num_timesteps:,} steps: return {returns[who][-1]:.0f}, {rates[who][-1]:.0f} steps/s", flush=True)
     against = f"peer Stable-Baselines3, the same settings, seed and budget; {EPISODES} deterministic episodes every {EVERY:,} steps"
     learned = {who: found[1:] or found for who, found in rates.items()}  # at first actions are random and nothing is learned
+    best, last = ({who: pick(found) for who, found in returns.items()} for pick in (max, lambda found: found[-1]))
+    speed = medians(learned)
     figures = [
-        Figure("best", "best", "return", *(max(found) for found in returns.values()), against=against, rounds=returns),
-        Figure("last", "last", "return", *(found[-1] for found in returns.values()), against=against),
-        Figure("speed", "speed", "steps/s", *medians(learned).values(), against=against, rounds=rates),
+        Figure("best", "best", "return", best["ours"], best["peer"], against=against, rounds=returns),
+        Figure("last", "last", "return", last["ours"], last["peer"], against=against),
+        Figure("speed", "speed", "steps/s", speed["ours"], speed["peer"], against=against, rounds=rates),
     ]
     return Measured(figures, {"environment": ENVIRONMENT, "steps": steps, "seed": seed, "torch threads": threads, **SETTINGS}, None)
 
