@@ -61,8 +61,7 @@ class MonteCarlo(Controller):
 
     Control acts ε-greedily and learns what that is worth (5.4), with `exploring_starts` and ε = 0 as in 5.3; with
     `importance_sampling="weighted"` it learns what greedy actions are worth instead (5.7), from the tails of episodes, which needs an
-    `initial_value` below all returns. Prediction learns the worth of `policy`
-    while `behaviour` acts.
+    `initial_value` below all returns. Prediction learns the worth of `policy` while `behaviour` acts.
 
     Args:
         policy: to be evaluated, (S, A) or (S,); by default all actions are as likely. Given, the task is prediction.

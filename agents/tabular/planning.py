@@ -192,6 +192,8 @@ class PrioritizedSweeping(ModelLearner):
         entry = moved.row * self.num_actions + moved.action
         self._remember(entry, moved)
         self._prioritize(entry)
+        goes_on = ~self._terminated
+        goes_on.reshape(-1, self.settings.outcomes)[self._times == 0] = False
         for _ in range(self.settings.planning_steps):
             first = self._first(len(moved.row))
             if not len(first):
@@ -201,9 +203,8 @@ class PrioritizedSweeping(ModelLearner):
             np.add.at(self.updates, first // (self.num_states * self.num_actions), 1)
             changed = np.zeros(len(self._q), bool)
             changed[first // self.num_actions] = True
-            leads_there = (changed.take(self._next_row) & ~self._terminated).reshape(-1, self.settings.outcomes)
-            leads_there[self._times == 0] = False
-            self._prioritize(np.flatnonzero(leads_there.any(axis=1)) if self.settings.outcomes > 1 else np.flatnonzero(leads_there))
+            leads_there = np.flatnonzero(changed.take(self._next_row) & goes_on)
+            self._prioritize(np.unique(leads_there // self.settings.outcomes) if self.settings.outcomes > 1 else leads_there)
 
     def _expected(self, entry: Array) -> Array:
         """What the model says that actions are worth, the mean over the outcomes that it has."""
