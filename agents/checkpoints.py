@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,10 @@ _KEYS = {
     "action_space": dict,
 }
 _NUMBERS = {"num_timesteps": int, "num_envs": int, "device": str, "seconds": float, "torch_threads": int, "learning_rates": dict}
+_TYPES = {
+    torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64", torch.int32: "I32",
+    torch.int16: "I16", torch.int8: "I8", torch.uint8: "U8", torch.bool: "BOOL",
+}  # fmt: skip
 _KINDS = {float: "a number", str: "a text", dict: "an object", int: "a whole number"}
 
 
@@ -45,35 +50,65 @@ def write(folder: Path, config: dict[str, Any], weights: dict[str, Tensor], trai
     Raises:
         CheckpointError: the folder cannot be made or written.
     """
-    files = {WEIGHTS: _tensors(weights), CONFIG: json.dumps(config, indent=2).encode()}
+    files: dict[str, Callable[[], Iterable[Any]]] = {
+        WEIGHTS: lambda: _chunks(weights),
+        CONFIG: lambda: [json.dumps(config, indent=2).encode()],
+    }
     if training is not None:
-        files = {STATE: _tensors(training[0]), **files}
-        digests = {name: hashlib.sha256(blob).hexdigest() for name, blob in files.items()}
-        content = {"format": "mprl-training", "version": VERSION, "sha256": digests, **training[1]}
-        files[TRAINING] = json.dumps(content, indent=2).encode()
+        tensors, numbers = training
+        files = {STATE: lambda: _chunks(tensors), **files}
+        content = {
+            "format": "mprl-training",
+            "version": VERSION,
+            "sha256": {name: _digest(file()) for name, file in files.items()},
+            **numbers,
+        }
+        files[TRAINING] = lambda: [json.dumps(content, indent=2).encode()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name in (TRAINING, STATE):  # of an earlier moment
             (folder / name).unlink(missing_ok=True)
-        for name, blob in files.items():
-            write_atomically(folder / name, blob)
+        for name, file in files.items():
+            write_atomically(folder / name, file())
     except OSError as error:
         raise CheckpointError(f"{error.filename or folder}: cannot be written: {error.strerror or error}") from None
     return folder
 
 
-def _tensors(tensors: dict[str, Tensor]) -> bytes:
-    # clones, as tensors that share their memory are refused
-    return safetensors.torch.save({key: value.detach().cpu().clone().contiguous() for key, value in tensors.items()})
+def _chunks(tensors: dict[str, Tensor]) -> Iterator[Any]:
+    """The bytes of a safetensors file, one tensor after the other and none of them copied: a replay memory may fill what memory there is.
+
+    A length, as 8 bytes; so much JSON that says where each tensor is; their numbers, those of the widest types first, so that all are
+    aligned (https://huggingface.co/docs/safetensors).
+    """
+    order = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
+    places, end = {}, 0
+    for name in order:
+        value, begin = tensors[name], end
+        end = begin + value.numel() * value.element_size()
+        places[name] = {"dtype": _TYPES[value.dtype], "shape": list(value.shape), "data_offsets": [begin, end]}
+    header = json.dumps(places, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    yield len(header).to_bytes(8, "little") + header
+    for name in order:
+        yield tensors[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that a kill at any moment leaves the old one or the new one."""
+def _digest(chunks: Iterable[Any]) -> str:
+    digest = hashlib.sha256()
+    for chunk in chunks:
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def write_atomically(path: Path, content: bytes | Iterable[Any]) -> None:
+    """Write a file, its bytes or pieces of them in turn, so that a kill at any moment leaves the old one or the new one."""
     temporary = None
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
             temporary = Path(file.name)
-            file.write(content)
+            for chunk in (content,) if isinstance(content, bytes) else content:
+                file.write(chunk)
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(0o644)
@@ -148,8 +183,8 @@ def read_training(folder: Path) -> Training | None:
     digests = numbers.get("sha256")
     for name in (CONFIG, WEIGHTS, STATE):
         expected = digests.get(name) if isinstance(digests, dict) else None
-        with contextlib.suppress(OSError):
-            if hashlib.sha256((folder / name).read_bytes()).hexdigest() == expected:
+        with contextlib.suppress(OSError), (folder / name).open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() == expected:
                 continue
         raise CheckpointError(
             f"{folder / name}: is not the file that was saved with {TRAINING}: missing, changed, cut off or of another checkpoint"

@@ -87,7 +87,7 @@ def outcomes_of(env: Any) -> tuple[Model, int, int, NDArray[np.bool_]]:
         SettingError: it has none.
     """
     bare = getattr(env, "unwrapped", env)
-    if not hasattr(bare, "P") and getattr(bare, "envs", ()):  # a batch of copies
+    if not hasattr(bare, "P") and getattr(bare, "envs", None):  # a batch of copies
         bare = bare.envs[0].unwrapped
     name = bare.spec.id if getattr(bare, "spec", None) is not None else type(bare).__name__
     table = getattr(bare, "P", None)

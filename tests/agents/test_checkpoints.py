@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import pickle
+import resource
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
@@ -287,6 +289,25 @@ def _refused_device(folder: Path, device: str) -> str:
 
 
 # ------------------------------------------------------------------------------------------------------------------------- writing
+
+
+def test_what_is_written_is_what_safetensors_reads(tmp_path):
+    """Of every type, also a part of another tensor, an empty one, a number alone, two that share their memory."""
+    whole = torch.arange(24).reshape(4, 6)
+    kinds = [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8]
+    tensors = {str(kind): whole.to(kind) for kind in (*kinds, torch.bool)}
+    tensors |= {"ä": whole.t(), "part": whole[1:3, ::2], "empty": torch.zeros(0, 3), "number": torch.tensor(7.5), "same": whole}
+    checkpoints.write(tmp_path, {}, tensors)
+    read = safetensors.torch.load_file(tmp_path / checkpoints.WEIGHTS)
+    assert read.keys() == tensors.keys() and all(read[name].dtype == value.dtype for name, value in tensors.items())
+    assert all(torch.equal(read[name], value) for name, value in tensors.items())
+
+
+def test_a_checkpoint_costs_no_memory_beside_what_it_holds(tmp_path):
+    big = torch.zeros(1 << 26)  # 256 MiB
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    checkpoints.write(tmp_path, {}, {}, ({"replay": big}, {}))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024  # KiB
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
