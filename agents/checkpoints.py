@@ -107,8 +107,7 @@ def write_atomically(path: Path, content: bytes | Iterable[Any]) -> None:
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
             temporary = Path(file.name)
-            for chunk in (content,) if isinstance(content, bytes) else content:
-                file.write(chunk)
+            file.writelines([content] if isinstance(content, bytes) else content)
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(0o644)
