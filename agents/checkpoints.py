@@ -107,7 +107,8 @@ def write_atomically(path: Path, content: bytes | Iterable[Any]) -> None:
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
             temporary = Path(file.name)
-            file.writelines([content] if isinstance(content, bytes) else content)
+            chunks: Iterable[Any] = (content,) if isinstance(content, bytes) else content
+            file.writelines(chunks)
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(0o644)

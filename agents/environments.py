@@ -113,6 +113,8 @@ class Batch:
     def step(self, action: Any) -> Step:
         """Act in all worlds; `action` (W, ...) is in the environment's own units."""
         observation, reward, terminated, truncated, info = self.env.step(action)
+        if not isinstance(info, dict):
+            raise SettingError(f"expected info as a dict of arrays, found a {type(info).__name__}; leave out the wrapper DictInfoToList")
         valid, final = self._all, None
         if self.mode == AutoresetMode.SAME_STEP:
             if "final_obs" in info:

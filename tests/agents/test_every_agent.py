@@ -209,6 +209,27 @@ def _refusal(kind: type[Agent], env: Any, settings: dict[str, Any]) -> str:
     return ""
 
 
+VECTOR_WRAPPERS: dict[str, Callable[[Any], Any]] = {
+    "NormalizeReward": gym.wrappers.vector.NormalizeReward,
+    "ClipReward": lambda env: gym.wrappers.vector.ClipReward(env, -1, 1),
+    "NormalizeObservation": gym.wrappers.vector.NormalizeObservation,
+    "FlattenObservation": gym.wrappers.vector.FlattenObservation,
+    "ReshapeObservation": lambda env: gym.wrappers.vector.ReshapeObservation(env, (2, 1)),
+    "RescaleObservation": lambda env: gym.wrappers.vector.RescaleObservation(env, np.float32(0), np.float32(1)),
+}
+
+
+@EVERY
+def test_gymnasium_s_wrappers_of_vector_environments(kind, small):
+    for name, wrap in VECTOR_WRAPPERS.items():
+        if "Observation" in name and is_tabular(kind):
+            continue
+        make = lambda wrap=wrap: wrap(SyncVectorEnv([lambda: clockwork(kind)] * 2))  # noqa: E731
+        assert evaluate(kind(make(), **small(kind)).learn(40), make(), episodes=4)["length_mean"] == 4, name
+    with pytest.raises(SettingError, match="expected info as a dict of arrays, found a list; leave out the wrapper DictInfoToList"):
+        kind(gym.wrappers.vector.DictInfoToList(SyncVectorEnv([lambda: clockwork(kind)] * 2)), **small(kind)).learn(40)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [PPO, QLearning], ids=lambda kind: kind.name)
 def test_worlds_in_processes_of_their_own(kind, small):
