@@ -268,7 +268,7 @@ class Agent(ABC):
                 metrics |= {"time_elapsed": self.seconds, "time_samples_per_second": (self.num_timesteps - start) / elapsed}
                 if display is not None:
                     display(self, metrics)
-                if callback is not None and callback(self, metrics) is False:
+                if callback is not None and stops(callback(self, metrics)):
                     break
         return self
 
@@ -388,6 +388,11 @@ class Agent(ABC):
             if name not in kinds:
                 raise SettingError(f"{cls.name} has no setting '{name}'{nearest(name, kinds)}")
         return cls.Settings(**{name: _setting(name, value, kinds[name]) for name, value in settings.items()})
+
+
+def stops(answer: Any) -> bool:
+    """Whether a callback's answer ends learning: False, Python's or NumPy's; None, where nothing is returned, does not."""
+    return answer is not None and not answer
 
 
 def _setting(name: str, value: Any, kind: Any) -> Any:

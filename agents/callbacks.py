@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mprl.agents.agent import Agent, Callback, Metrics
+from mprl.agents.agent import Agent, Callback, Metrics, stops
 from mprl.agents.checkpoints import write_atomically
 from mprl.agents.evaluation import evaluate, quiet, score
 from mprl.agents.runs import BEST, save_checkpoint
@@ -271,6 +271,6 @@ def all_of(*callbacks: Callable[[Agent, Metrics], Any]) -> Callback:
     """One callback that calls several, and stops learning when any of them returns False."""
 
     def call(agent: Agent, metrics: Metrics) -> bool:
-        return not any([callback(agent, metrics) is False for callback in callbacks])  # noqa: C419  every one is called
+        return not any([stops(callback(agent, metrics)) for callback in callbacks])  # noqa: C419  every one is called
 
     return call

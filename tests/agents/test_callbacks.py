@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -291,3 +292,11 @@ def test_no_films_where_none_are_asked_for(tmp_path):
     agent = PPO(gym.make("CartPole-v1"), n_steps=8, hidden=())
     agent.learn(16, callback=Video(tmp_path / "videos", lambda: pytest.fail("an environment was made"), every=0))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("answer", "goes_on"), [(None, True), (True, True), (np.True_, True), (False, False), (np.False_, False)])
+def test_only_a_false_answer_ends_learning(answer, goes_on):
+    agent = PPO(gym.make_vec("CartPole-v1", num_envs=2), n_steps=8, batch_size=16, hidden=(4,))
+    agent.learn(48, callback=lambda agent, metrics: answer)
+    assert agent.num_timesteps == (48 if goes_on else 16)
+    assert all_of(lambda agent, metrics: answer)(agent, {}) is goes_on
