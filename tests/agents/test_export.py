@@ -169,7 +169,7 @@ def test_another_suffix_is_refused(tmp_path):
 
 def test_a_missing_package_is_told_in_one_line(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxscript", None)
-    with pytest.raises(MprlError, match=r"\.onnx files need onnxscript.*") as caught:
+    with pytest.raises(MprlError, match=r"\.onnx files need onnx.*") as caught:
         export(trained("discrete"), tmp_path / "policy.onnx")
     assert "pip install" in str(caught.value) and "\n" not in str(caught.value)
 
