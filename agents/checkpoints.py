@@ -91,7 +91,10 @@ def _chunks(tensors: dict[str, Tensor]) -> Iterator[Any]:
     header += b" " * (-len(header) % 8)
     yield len(header).to_bytes(8, "little") + header
     for name in order:
-        yield tensors[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+        flat = tensors[name].detach().cpu().contiguous().reshape(-1)
+        if flat.stride(0) != 1:  # a single number of an array that was broadcast counts as contiguous
+            flat = flat.clone(memory_format=torch.contiguous_format)
+        yield flat.view(torch.uint8).numpy().data
 
 
 def _digest(chunks: Iterable[Any]) -> str:

@@ -354,3 +354,10 @@ def test_a_kill_between_the_two_files_leaves_an_agent_that_loads(folder, monkeyp
     with pytest.raises(KeyboardInterrupt):
         agent.save(folder)
     load_agent(folder)
+
+
+def test_a_single_number_of_a_broadcast_array_is_written(tmp_path):
+    number = torch.tensor([7]).expand(1).as_strided((1,), (0,))
+    assert number.stride() == (0,)
+    checkpoints.write(tmp_path, {}, {"number": number, "none": torch.zeros(0)})
+    assert safetensors.torch.load_file(tmp_path / "weights.safetensors")["number"].tolist() == [7]
