@@ -1,4 +1,4 @@
-"""`mprl motion info|convert|render`: look into motion files, convert them, play them.
+"""`mprl motion info|convert|render|edit`: look into motion files, convert them, play them, change them.
 
 Playback is kinematic: the character is put into each pose, nothing is simulated.
 """
@@ -14,6 +14,7 @@ if __name__ == "__main__" and not __package__:  # python scripts/motion.py: the 
 
     sys.exit(mprl(["motion", *sys.argv[1:]]))
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from mprl.errors import SettingError, unknown_name
+from mprl.scripts.motion_edit import EditOptions, edit
 from mprl.scripts.options import parse
 from mprl.scripts.tables import table
 
@@ -74,6 +76,7 @@ def main(argv: Sequence[str]) -> int:
         "info": (InfoOptions, info),
         "convert": (ConvertOptions, convert),
         "render": (RenderOptions, render),
+        "edit": (EditOptions, functools.partial(edit, words=argv[1:])),
     }
     if not argv or argv[0] in ("-h", "--help"):
         rows = "\n".join(f"  {name:<9} {options.__doc__}" for name, (options, _) in commands.items())
