@@ -23,7 +23,7 @@ def test_every_change_has_its_option(mprl, tmp_path):
     done = mprl("motion", "edit", "walk", str(out), *words)
     assert (done.code, done.err) == (0, "") and done.out.startswith(f"wrote {out}: a motion of ")
     travelled = np.diff(load(out).root_position[:25], axis=0).sum(axis=0)
-    assert travelled[1] > 5 * abs(travelled[0])  # it walks to its left now
+    assert travelled[1] < -5 * abs(travelled[0])  # turned to the left, then seen in the mirror: it walks to the right
 
 
 @pytest.mark.parametrize(
