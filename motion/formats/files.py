@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import secrets
+from collections.abc import Callable
 from pathlib import Path
+from typing import IO, Any
 
 from mprl.errors import MotionFormatError
 
@@ -36,3 +41,25 @@ def read_text(path: Path) -> str:
         raise MotionFormatError(f"{path}, byte {error.start}: expected text, found binary data") from None
     except OSError as error:
         raise MotionFormatError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> Path:
+    """Let `write` fill a file; a kill at any moment leaves the old file or the new one, never half of one.
+
+    Raises:
+        MotionFormatError: the folder is missing, read-only or full.
+    """
+    # not `tempfile`, whose files nobody else may read
+    temporary = path.parent / f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}"
+    try:
+        with temporary.open("xb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise MotionFormatError(f"{path}: cannot be written: {error.strerror or error}") from None
+    finally:  # gone already if all went well; a Ctrl-C leaves nothing either
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+    return path

@@ -6,10 +6,7 @@ Keys: `format` ("mprl-motion"), `version`, `name`, `frame_rate`, `loop`, `root_p
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
-import secrets
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +16,7 @@ import numpy as np
 
 from mprl.errors import MotionFormatError
 from mprl.motion.clip import MotionClip, Provenance, Skeleton
-from mprl.motion.formats.files import MAX_BYTES, check
+from mprl.motion.formats.files import MAX_BYTES, check, write_atomically
 
 VERSION = 1
 _REQUIRED = ("name", "frame_rate", "loop", "root_position", "rotations", "joint_names", "parents", "offsets", "rest_pose")
@@ -90,28 +87,18 @@ def write(clip: MotionClip, path: str | Path) -> Path:
     """
     path = Path(path)
     optional: dict[str, Any] = {key: value for key, value in (("contacts", clip.contacts), ("betas", clip.betas)) if value is not None}
-    # not `tempfile`, whose files nobody else may read
-    temporary = path.parent / f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}"
-    try:
-        with temporary.open("xb") as file:
-            np.savez_compressed(
-                file,
-                format="mprl-motion", version=VERSION, name=clip.name, frame_rate=clip.frame_rate, loop=clip.loop,
-                root_position=clip.root_position, rotations=clip.rotations,
-                joint_names=np.array(clip.skeleton.names), parents=np.array(clip.skeleton.parents), offsets=clip.skeleton.offsets,
-                rest_pose=clip.skeleton.rest_pose, gender=clip.gender,
-                source=clip.provenance.source, licence=clip.provenance.licence, author=clip.provenance.author,
-                **optional,
-            )  # fmt: skip
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise MotionFormatError(f"{path}: cannot be written: {error.strerror or error}") from None
-    finally:  # gone already if all went well; a Ctrl-C leaves nothing either
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-    return path
+    return write_atomically(
+        path,
+        lambda file: np.savez_compressed(
+            file,
+            format="mprl-motion", version=VERSION, name=clip.name, frame_rate=clip.frame_rate, loop=clip.loop,
+            root_position=clip.root_position, rotations=clip.rotations,
+            joint_names=np.array(clip.skeleton.names), parents=np.array(clip.skeleton.parents), offsets=clip.skeleton.offsets,
+            rest_pose=clip.skeleton.rest_pose, gender=clip.gender,
+            source=clip.provenance.source, licence=clip.provenance.licence, author=clip.provenance.author,
+            **optional,
+        ),
+    )  # fmt: skip
 
 
 def _check_headers(path: Path, archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo]) -> None:

@@ -1,0 +1,397 @@
+"""Pickles are read without running them: data comes out as it went in, everything else is refused by its name."""
+
+from __future__ import annotations
+
+import bz2
+import collections
+import datetime
+import gzip
+import lzma
+import os
+import pathlib
+import pickle
+import struct
+import sys
+import time
+import types
+import zlib
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mprl.errors import MotionFormatError
+from mprl.motion.formats import pickles
+
+PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
+
+
+def same(a: Any, b: Any) -> bool:
+    """Equal in kind and value, arrays and all."""
+    if isinstance(a, np.ndarray) and a.dtype != object:
+        return type(b) is np.ndarray and a.dtype == b.dtype and a.shape == b.shape and np.array_equal(a, b) and b.flags.writeable
+    if isinstance(a, np.ndarray | list | tuple):
+        return type(a) is type(b) and len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
+    if isinstance(a, dict):
+        return isinstance(b, dict) and list(a) == list(b) and all(same(a[k], b[k]) for k in a)
+    return type(a) is type(b) and a == b
+
+
+DATA = {
+    "plain": [
+        None,
+        True,
+        False,
+        0,
+        -1,
+        255,
+        65535,
+        2**31,
+        -(2**40),
+        10**30,
+        1.5,
+        -0.0,
+        "",
+        "text",
+        "ü",
+        b"",
+        b"ab",
+        (),
+        (1,),
+        (1, 2, 3, 4),
+    ],
+    "containers": {"list": [[1, 2], []], "set": {1, 2}, "frozen": frozenset({"a"}), 3: {"x": 1}, (1, "a"): 2},
+    "C": np.arange(6.0).reshape(2, 3),
+    "F": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+    "kinds": [np.arange(4, dtype=kind) for kind in ("i1", "u1", "i2", "u4", "i8", "f2", "f4", "f8", "c8")],
+    "no dimension": np.array(3.5),
+    "empty": np.zeros((0, 3)),
+    "booleans": np.array([True, False]),
+    "texts": np.array(["male", "f"]),
+    "bytes": np.array(b"female"),
+    "objects": np.array([{"a": np.ones(2)}, None, "x"], dtype=object),
+    "scalar": np.float32(3.25),
+}
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_what_is_written_is_read(protocol):
+    assert same(pickles.load(pickle.dumps(DATA, protocol=protocol)), DATA)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_other_containers_and_byte_orders_come_as_the_usual_ones(protocol):
+    content = (
+        collections.OrderedDict(b=1, a=np.zeros(2)), collections.defaultdict(list, {1: [2]}), np.arange(3, dtype=">f4"),
+        pathlib.PurePosixPath("/data/x"), bytearray(b"xy"),
+    )  # fmt: skip
+    ordered, default, swapped, path, data = pickles.load(pickle.dumps(content, protocol=protocol))
+    assert type(ordered) is dict and list(ordered) == ["b", "a"]
+    assert type(default) is dict and default == {1: [2]}
+    assert swapped.dtype == np.float32 and swapped.tolist() == [0, 1, 2]
+    assert path == "/data/x" and data == b"xy"
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("kind", ["csc_matrix", "csr_matrix", "csc_array"])
+def test_sparse_matrices(protocol, kind):
+    dense = np.array([[0, 2.0, 0], [1, 0, 3], [0, 0, 0], [4, 0, 0]])
+    read = pickles.load(pickle.dumps(getattr(scipy.sparse, kind)(dense), protocol=protocol))
+    assert read.format == kind[:3] and np.array_equal(read.toarray(), dense)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_torch_tensors_come_as_arrays(protocol):
+    base = torch.arange(12.0, dtype=torch.float64)
+    tensors = [
+        base.reshape(3, 4).T,
+        base[5:7],
+        torch.nn.Parameter(torch.ones(2)),
+        torch.tensor([True, False]),
+        torch.tensor(3),
+        torch.zeros(0, 3),
+    ]
+    read = pickles.load(pickle.dumps(tensors, protocol=protocol))
+    for tensor, array in zip(tensors, read, strict=True):
+        assert same(tensor.detach().numpy().copy(), array)
+
+
+@settings(max_examples=60)
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | st.text(max_size=5) | st.binary(max_size=5),
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=4) | st.tuples(inner, inner),
+        max_leaves=12,
+    ),
+    st.sampled_from(PROTOCOLS),
+)
+def test_any_plain_value_is_read_as_it_was(value, protocol):
+    assert same(pickles.load(pickle.dumps(value, protocol=protocol)), value)
+
+
+def test_shared_and_cyclic_containers_keep_their_shape():
+    inner = [np.zeros(2)]
+    outer = {"a": inner, "b": inner}
+    outer["self"] = outer
+    read = pickles.load(pickle.dumps(outer))
+    assert read["a"] is read["b"] and read["self"] is read
+
+
+def test_python_2_pickles_are_latin_1():
+    # Python 2.7: pickle.dumps({'gender': 'm\xe4nnlich', 'n': 3L, 'f': np.array([1., 2.])}, 0) and 2
+    text = (b"(dp0\nS'gender'\np1\nS'm\\xe4nnlich'\np2\nsS'n'\np3\nL3L\nsS'f'\np4\ncnumpy.core.multiarray\n_reconstruct\np5\n"
+            b"(cnumpy\nndarray\np6\n(I0\ntp7\nS'b'\np8\ntp9\nRp10\n(I1\n(I2\ntp11\ncnumpy\ndtype\np12\n(S'f8'\np13\nI0\nI1\ntp14\nRp15\n"
+            b"(I3\nS'<'\np16\nNNNI-1\nI-1\nI0\ntp17\nbI00\nS'\\x00\\x00\\x00\\x00\\x00\\x00\\xf0?\\x00\\x00\\x00\\x00\\x00\\x00\\x00@'\np18\n"
+            b"tp19\nbs.")  # fmt: skip
+    read = pickles.load(text)
+    assert read["gender"] == "männlich" and read["n"] == 3 and read["f"].tolist() == [1, 2]
+    assert pickles.load(b"\x80\x02}U\x01aU\x02\xe4bs.") == {"a": "äb"}
+
+
+# ---------------------------------------------------------------------------------------------------------------------- chumpy
+
+
+@pytest.fixture
+def chumpy(monkeypatch):
+    """Classes with chumpy's names and the attributes that it pickles (its source: ch.py, reordering.py)."""
+
+    class Ch:
+        def __init__(self, **state):
+            self.__dict__.update(_dirty_vars=set(), _itr=None, _make_dense=False, _make_sparse=False, _depends_on_deps={}, **state)
+
+    kinds = {"Ch": Ch}
+    for name in ("Select", "Reshape", "transpose", "Concatenate", "Tile"):
+        kinds[name] = type(name, (Ch,), {})
+    for module, names in (("chumpy", ()), ("chumpy.ch", ("Ch",)), ("chumpy.reordering", [n for n in kinds if n != "Ch"])):
+        made = types.ModuleType(module)
+        for name in names:
+            kinds[name].__module__, kinds[name].__qualname__ = module, name
+            setattr(made, name, kinds[name])
+        monkeypatch.setitem(sys.modules, module, made)
+    return types.SimpleNamespace(**kinds)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_chumpy_arrays_come_as_arrays(chumpy, protocol):
+    whole = np.arange(24.0).reshape(2, 3, 4)
+    chosen = np.arange(24).reshape(2, 3, 4)[:, :, :2]
+    leaf = chumpy.Ch(x=whole)
+    model = {
+        "v_template": leaf,
+        "shapedirs": chumpy.Select(a=leaf, idxs=chosen.ravel(), preferred_shape=chosen.shape),
+        "reshaped": chumpy.Reshape(a=leaf, newshape=(6, 4)),
+        "transposed": chumpy.transpose(a=leaf, axes=(0, 2, 1)),
+        "joined": chumpy.Concatenate(dterms=["m0", "m1"], m0=leaf, m1=leaf, axis=1),
+    }
+    read = pickles.load(pickle.dumps(model, protocol=protocol))
+    expected = (whole, whole[:, :, :2], whole.reshape(6, 4), whole.transpose(0, 2, 1), np.concatenate((whole, whole), 1))
+    for name, values in zip(model, expected, strict=True):
+        assert np.array_equal(read[name], values)
+
+
+def test_a_chumpy_computation_that_is_not_known_is_refused_by_name(chumpy):
+    with pytest.raises(MotionFormatError, match=r"^pickle: holds chumpy.reordering.Tile, which is not data; refused$"):
+        pickles.load(pickle.dumps(chumpy.Tile(a=chumpy.Ch(x=np.ones(2)), reps=(2,))))
+
+
+# ---------------------------------------------------------------------------------------------------------------------- joblib
+
+ARRAYS = DATA["C"], DATA["F"], DATA["texts"], DATA["objects"], np.array(2.0), np.zeros((0, 3))
+
+
+def as_joblib_writes(arrays, aligned: bool = True) -> bytes:
+    """A list of arrays as joblib's pickler leaves it: a wrapper's state, then the array's bytes, in the middle of the pickle."""
+    out = bytearray(b"\x80\x03]")
+    for array in arrays:
+        state = {
+            "shape": array.shape,
+            "order": "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C",
+            "allow_mmap": True,
+        }
+        out += b"cjoblib.numpy_pickle\nNumpyArrayWrapper\n)\x81"
+        out += pickle.dumps(state | ({"numpy_array_alignment_bytes": 16} if aligned else {}), protocol=3)[2:-1]
+        out += b"X\x05\x00\x00\x00dtype" + pickle.dumps(array.dtype, protocol=3)[2:-1] + b"sb"
+        if array.dtype == object:
+            out += pickle.dumps(array, protocol=2)
+        else:
+            padding = 15 - len(out) % 16
+            out += (bytes([padding]) + b"\xff" * padding if aligned else b"") + array.tobytes(order=state["order"])
+        out += b"a"
+    return bytes(out + b".")
+
+
+@pytest.mark.parametrize("aligned", [True, False])
+def test_arrays_in_the_middle_of_a_joblib_file(aligned):
+    assert same(pickles.load(as_joblib_writes(ARRAYS, aligned)), list(ARRAYS))
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zlib.compress, bz2.compress, lzma.compress])
+def test_compressed_files_are_unpacked(compress):
+    assert same(pickles.load(compress(as_joblib_writes(ARRAYS))), list(ARRAYS))
+
+
+@pytest.mark.parametrize("compress", [0, 3, ("bz2", 3), ("lzma", 3), ("xz", 3), ("gzip", 3)])
+def test_files_of_joblib_itself(tmp_path, compress):
+    joblib = pytest.importorskip("joblib")
+    for protocol in PROTOCOLS:
+        joblib.dump(DATA, tmp_path / "x.pkl", compress=compress, protocol=protocol)
+        assert same(pickles.load(tmp_path / "x.pkl"), DATA)
+
+
+# ------------------------------------------------------------------------------------------------------------------------- evil
+
+
+class Call:
+    def __init__(self, function, *arguments):
+        self.made = function, arguments
+
+    def __reduce__(self):
+        return self.made
+
+
+EVIL = {
+    "system": (lambda file: Call(os.system, f"touch {file}"), "posix.system" if os.name == "posix" else "nt.system"),
+    "eval": (lambda file: Call(eval, f"open({file!r}, 'w')"), "builtins.eval"),
+    "getattr": (lambda file: Call(getattr, file, "join"), "builtins.getattr"),
+    "open": (lambda file: Call(open, file, "w"), "io.open"),
+    "torch": (lambda file: Call(torch.load, file), "torch.serialization.load"),
+    "numpy": (lambda file: Call(np.fromfile, file), "numpy.fromfile"),
+    "date": (lambda file: datetime.date(2020, 1, 1), "datetime.date"),
+    "class": (lambda file: ValueError, "ValueError"),
+}
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("name", EVIL)
+def test_what_is_not_data_is_refused_by_its_name_and_nothing_runs(tmp_path, name, protocol):
+    make, called = EVIL[name]
+    target, file = tmp_path / "ran", tmp_path / "x.pkl"
+    file.write_bytes(pickle.dumps({"frames": [make(str(target))]}, protocol=protocol))
+    with pytest.raises(MotionFormatError) as caught:
+        pickles.load(file)
+    line = str(caught.value)
+    assert line.startswith(f"{file}: holds ") and called in line and line.endswith("which is not data; refused") and "\n" not in line
+    assert not target.exists()
+
+
+def nested_key(levels: int) -> bytes:
+    """A dictionary whose key is a tuple of itself twice, and so on: comparing it takes 2^levels steps."""
+    return b"\x80\x02}N" + b"2\x86" * levels + b"Ns."
+
+
+HOSTILE = {
+    "a name of a name": b"\x80\x04\x8c\x08builtins\x8c\x0f__import__.x\n\n\n\x93.",
+    "a dotted name": b"\x80\x04\x8c\x05numpy\x8c\x14ndarray.__subclasses\x93.",
+    "a called class": b"\x80\x02cnumpy\nndarray\n(I9\ntR.",
+    "a class with a state": b"\x80\x02cnumpy\nndarray\n}b.",
+    "a changed class": b"\x80\x02cchumpy.ch\nCh\nN}X\x01\x00\x00\x00xK\x01s\x86b.",
+    "a number with a state": b"\x80\x02K\x01}b.",
+    "a list with a state": b"\x80\x02]}b.",
+    "an extension": b"\x80\x02\x82\x01.",
+    "a persistent reference": b"\x80\x02K\x01Q.",
+    "a buffer from outside": b"\x80\x05\x97.",
+    "a key that takes forever": nested_key(60),
+    "a set that takes forever": b"\x80\x04\x8fN" + b"2\x86" * 60 + b"\x85\x90.",
+    "a place of the memory far away": b"\x80\x02Nr\xff\xff\xff\x7f0j\xfe\xff\xff\x7f.",
+    "a text of 2^62 bytes": b"\x80\x04\x8d" + struct.pack("<Q", 2**62) + b"a.",
+    "bytes of 2^40": b"\x80\x04\x8e" + struct.pack("<Q", 2**40) + b"a.",
+    "a byte array of 2^40": b"\x80\x05\x96" + struct.pack("<Q", 2**40) + b"a.",
+    "a negative length": b"\x80\x02T\xff\xff\xff\xffabc.",
+    "a long integer": b"\x80\x02\x8b" + struct.pack("<i", 10**6) + b"\x01" * 10**6 + b".",
+    "a longer integer": b"I" + b"9" * 10**6 + b"\n.",
+    "depth": b"\x80\x02" + b"]" * 10**5 + b"a" * (10**5 - 1) + b".",
+    "depth of tuples": b"\x80\x02N" + b"\x85" * 10**5 + b".",
+    "many sets": b"\x80\x04" + b"\x8f" * 500_000 + b"N.",
+    "millions of nothings": b"\x80\x04" + b"N" * (2**23 + 1) + b".",
+    "nothing": b"\x80\x04",
+    "only an end": b".",
+    "no stack": b"\x80\x040000.",
+    "no mark": b"\x80\x04u.",
+    "an append to nothing": b"\x80\x04Na.",
+    "a tuple that holds itself": b"\x80\x02]q\x000(h\x00tq\x01h\x00h\x01a0h\x01.",
+    "an array twice": pickle.dumps(np.zeros(2), protocol=2)[:-1] + b"(K\x01)Nh\x00tb.",
+    "an unfinished array": b"\x80\x02cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntU\x01btR.",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_pickle_is_refused_in_one_line_at_once(name):
+    began = time.process_time()
+    with pytest.raises(MotionFormatError) as caught:
+        pickles.load(HOSTILE[name])
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 200
+    assert time.process_time() - began < 10
+
+
+def array_with(shape: Any, dtype: str, data: bytes) -> bytes:
+    """NumPy's own instructions with any claims."""
+    text = b"\x80\x02cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R(K\x01"
+    text += pickle.dumps(shape, protocol=2)[2:-1] + b"cnumpy\ndtype\nU" + bytes([len(dtype)]) + dtype.encode() + b"K\x00K\x01\x87R"
+    return text + b"(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89B" + struct.pack("<I", len(data)) + data + b"tb."
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "data"),
+    [
+        ((2**40,), "f8", b""), ((2**31, 2**31), "f8", b"0" * 8), ((-1,), "f8", b""), ((3,), "f8", b"0" * 16), ((1.5,), "f8", b"0" * 8),
+        ((1,), "O8", b"0" * 8), ((1,), "V8", b"0" * 8), ((1,), "M8", b"0" * 8), ((0, 2**40), "f8", b""), ((2**40,), "S0", b""),
+        ((1,), "f8,f8", b"0" * 16), ((1,), "f7", b"0" * 7), ((1,), "U999999999", b""), ("ab", "f8", b"0" * 8), ((True,), "f8", b"0" * 8),
+    ],
+)  # fmt: skip
+def test_an_array_that_claims_what_it_has_not_is_refused(shape, dtype, data):
+    assert pickles.load(array_with((1,), "f8", struct.pack("<d", 3.0))).tolist() == [3.0]  # the same words, with true claims
+    with pytest.raises(MotionFormatError, match="array"):
+        pickles.load(array_with(shape, dtype, data))
+
+
+@pytest.mark.parametrize(
+    "change", [{"indices": np.array([9, 0])}, {"indices": np.array([-1, 0])}, {"indptr": np.array([0, 2, 1])}, {"_shape": (2**40, 2)}]
+)
+def test_a_sparse_matrix_whose_indices_point_outside_is_refused(change):
+    matrix = scipy.sparse.csc_matrix(np.eye(2))
+    for name, value in change.items():
+        object.__setattr__(matrix, name, value)
+    with pytest.raises(MotionFormatError, match="sparse"):
+        pickles.load(pickle.dumps(matrix))
+
+
+def test_one_array_repeated_many_times_takes_its_memory_once():
+    data = b"\x80\x02B" + struct.pack("<I", 2**20) + bytes(2**20) + b"q\x01("
+    array = b"cnumpy.core.numeric\n_frombuffer\n(h\x01cnumpy\ndtype\nU\x02f8\x85RJ" + struct.pack("<i", 2**17) + b"tR"
+    once = pickles.load(data + array + b"2" * 1000 + b"t.")
+    assert len(once) == 1001 and all(item is once[0] for item in once) and once[0].nbytes == 2**20
+    with pytest.raises(MotionFormatError, match="unfolds to far more than the file holds"):
+        pickles.load(data + array * 1000 + b"t.")
+
+
+def test_what_unpacks_to_too_much_is_refused():
+    with pytest.raises(MotionFormatError, match="unpacks to more than 1 MiB"):
+        pickles.load(gzip.compress(bytes(2**22)), limit=2**20)
+
+
+def test_the_file_is_named(tmp_path):
+    with pytest.raises(MotionFormatError, match=r"none\.pkl: no such file"):
+        pickles.load(tmp_path / "none.pkl")
+    (tmp_path / "a.pkl").write_bytes(b"HIERARCHY\nROOT Hips\n")
+    with pytest.raises(MotionFormatError, match=r"a\.pkl: is not a pickle"):
+        pickles.load(tmp_path / "a.pkl")
+
+
+def test_what_is_saved_python_reads(tmp_path):
+    content = {"v": np.eye(3), "J": scipy.sparse.csc_matrix(np.eye(2)), "name": "x"}
+    pickles.save(content, tmp_path / "x.pkl")
+    read = pickle.loads((tmp_path / "x.pkl").read_bytes())
+    assert np.array_equal(read["v"], np.eye(3)) and read["name"] == "x" and os.listdir(tmp_path) == ["x.pkl"]
+
+
+def test_a_tuple_in_a_list_that_it_holds_itself_needs_a_mark_dropped():
+    inner: list[Any] = []
+    outer = (inner, 1, 2, 3, 4)
+    inner.append(outer)
+    for protocol in PROTOCOLS:
+        read = pickles.load(pickle.dumps(inner, protocol=protocol))
+        assert read[0][0] is read and read[0][1:] == (1, 2, 3, 4)
