@@ -13,7 +13,7 @@ from gymnasium.error import DependencyNotInstalled
 import mprl as package
 from mprl.errors import MprlError
 from mprl.scripts import main as main_module
-from mprl.scripts import train
+from mprl.scripts import motion, train
 from mprl.scripts.main import COMMANDS, main
 
 
@@ -35,7 +35,7 @@ def test_a_setting_may_be_a_number_or_a_schedule_by_name():
     assert (settings.learning_rate, settings.clip_range) == ("linear 1e-3 0 1e5", 0.3)
 
 
-@pytest.mark.parametrize("words", [[name] for name in COMMANDS] + [["motion", "info"], ["motion", "convert"], ["motion", "render"]])
+@pytest.mark.parametrize("words", [[name] for name in COMMANDS] + [["motion", name] for name in motion.commands()])
 def test_every_command_has_help(mprl, words):
     done = mprl(*words, "--help")
     assert (done.code, done.err) == (0, "")

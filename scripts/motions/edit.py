@@ -23,7 +23,7 @@ def _number(metavar: str) -> Any:
 
 
 @dataclass(frozen=True)
-class EditOptions:
+class Options:
     """Change a motion: trim, mirror, loop, turn, ... in the order given."""
 
     file: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
@@ -50,7 +50,7 @@ class EditOptions:
     """mix it with this motion, half and half"""
 
 
-def edit(options: EditOptions, words: Sequence[str]) -> None:
+def run(options: Options, words: Sequence[str]) -> None:
     """Change a motion.
 
     Args:
