@@ -3,10 +3,22 @@
 from mprl.motion import MotionClip, MotionLibrary, load
 """
 
+from mprl.motion.body.smpl import SmplBody
 from mprl.motion.characters.humanoid import HUMANOID
 from mprl.motion.characters.mjcf import load_character
 from mprl.motion.clip import MotionClip, Provenance, Skeleton
 from mprl.motion.library import MotionLibrary, Reference
 from mprl.motion.load import load, motions
 
-__all__ = ["HUMANOID", "MotionClip", "MotionLibrary", "Provenance", "Reference", "Skeleton", "load", "load_character", "motions"]
+__all__ = [
+    "HUMANOID",
+    "MotionClip",
+    "MotionLibrary",
+    "Provenance",
+    "Reference",
+    "Skeleton",
+    "SmplBody",
+    "load",
+    "load_character",
+    "motions",
+]
