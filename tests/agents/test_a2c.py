@@ -111,13 +111,19 @@ class Lamps(gym.Env[Any, Any]):
         return self.lamp, reward, self.steps == 5, False, {}
 
 
-@pytest.mark.parametrize("mode", AutoresetMode)
+LEARNERS = [
+    dict(n_steps=1),
+    dict(n_steps=5, optimizer="adam"),
+    dict(n_steps=8, gae_lambda=0.9, normalize_advantage=True, normalize_returns=True, normalize_observations=True),
+]
+
+
 @pytest.mark.parametrize(
-    "settings",
+    ("settings", "mode"),
     [
-        dict(n_steps=1),
-        dict(n_steps=5, optimizer="adam"),
-        dict(n_steps=8, gae_lambda=0.9, normalize_advantage=True, normalize_returns=True, normalize_observations=True),
+        pytest.param(settings, mode, id=f"{', '.join(settings)}, {mode.name}", marks=() if i == k else pytest.mark.slow)
+        for i, settings in enumerate(LEARNERS)
+        for k, mode in enumerate(AutoresetMode)
     ],
 )
 def test_one_step_and_many_find_the_lamp(settings, mode):

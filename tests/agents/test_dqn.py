@@ -84,7 +84,15 @@ def q_values(agent: DQN, observations: torch.Tensor) -> torch.Tensor:
 # ---------------------------------------------------------------------------------------------------------------- what it learns
 
 
-@pytest.mark.parametrize(("kind", "n_step"), [("single", 1), ("NEXT_STEP", 1), ("SAME_STEP", 3), ("DISABLED", 3)])
+@pytest.mark.parametrize(
+    ("kind", "n_step"),
+    [
+        pytest.param("single", 1, marks=pytest.mark.slow),
+        ("NEXT_STEP", 1),
+        ("SAME_STEP", 3),
+        pytest.param("DISABLED", 3, marks=pytest.mark.slow),
+    ],
+)
 def test_a_truncated_episode_goes_on_and_a_terminated_one_does_not(kind, n_step):
     """Taken for ends, truncations after 5 steps would give a value of about 4."""
     settings = {**FAST, "learning_rate": "linear 0.1 1e-3 3000", "target_update_interval": 32, "gamma": 0.9, "n_step": n_step}

@@ -27,6 +27,11 @@ from mprl.errors import SettingError
 from mprl.generators import generator_state, set_generator_state
 
 EVERY = pytest.mark.parametrize("kind", AGENTS.values(), ids=AGENTS)
+# What the algorithm has little part in is shown quickly of one agent of each kind, of all in the slow tests.
+KINDS = ("ppo", "dqn", "sac", "q-learning", "td0")
+ONE_OF_A_KIND = pytest.mark.parametrize(
+    "kind", [pytest.param(kind, id=name, marks=() if name in KINDS else pytest.mark.slow) for name, kind in AGENTS.items()]
+)
 BOX, PLACES = kinds.Box(-1, 1, (2,), np.float32), kinds.Discrete(5, start=-2)
 
 
@@ -121,8 +126,14 @@ ENVIRONMENTS: dict[str, Callable[[type[Agent]], Any]] = {
 }
 
 
-@EVERY
-@pytest.mark.parametrize("form", ENVIRONMENTS)
+@pytest.mark.parametrize(
+    ("kind", "form"),
+    [
+        pytest.param(kind, form, id=f"{name}, {form}", marks=() if form == "SAME_STEP" or name in KINDS else pytest.mark.slow)
+        for name, kind in AGENTS.items()
+        for form in ENVIRONMENTS
+    ],
+)
 def test_in_every_form_of_an_environment_episodes_are_what_they_are(kind, form, small):
     """Of 3 and 5 steps: 4 on average, in learning as in judging."""
     agent = kind(ENVIRONMENTS[form](kind), seed=1, **small(kind))
@@ -135,7 +146,7 @@ def test_in_every_form_of_an_environment_episodes_are_what_they_are(kind, form, 
     assert (judged["return_mean"], judged["length_mean"], judged["return_std"]) == (4, 4, 1)
 
 
-@EVERY
+@ONE_OF_A_KIND
 def test_an_environment_may_write_its_observations_into_the_same_array(kind, small):
     space = kinds.MultiDiscrete([3, 4]) if is_tabular(kind) else BOX
 
@@ -186,7 +197,7 @@ WRAPPERS: dict[str, Callable[[Any], Any]] = {
 OF_BOXES = {"NormalizeObservation": "sees", "TimeAwareObservation": "sees", "RescaleAction": "acts", "ClipAction": "acts"}
 
 
-@EVERY
+@ONE_OF_A_KIND
 def test_gymnasium_s_wrappers_of_single_environments(kind, small):
     for name, wrap in WRAPPERS.items():
         space = {"sees": sees, "acts": acts_in}.get(OF_BOXES.get(name, ""), lambda kind: BOX)(kind)
@@ -219,7 +230,7 @@ VECTOR_WRAPPERS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-@EVERY
+@ONE_OF_A_KIND
 def test_gymnasium_s_wrappers_of_vector_environments(kind, small):
     for name, wrap in VECTOR_WRAPPERS.items():
         if "Observation" in name and is_tabular(kind):
@@ -239,7 +250,7 @@ def test_worlds_in_processes_of_their_own(kind, small):
     env.close()
 
 
-@EVERY
+@ONE_OF_A_KIND
 @pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP], ids=lambda mode: mode.name)
 def test_gymnasium_s_statistics_of_vector_environments_agree_with_the_agent_s(kind, mode, small):
     worlds = SyncVectorEnv([lambda: clockwork(kind)] * 2, autoreset_mode=mode)

@@ -61,9 +61,15 @@ def taught(kind: type[OnPolicyAgent], recurrent: str, mode: AutoresetMode, seed:
     return float(evaluate(agent, SyncVectorEnv([Cue] * 16, autoreset_mode=mode), episodes=128, seed=7)["return_mean"])
 
 
-@pytest.mark.parametrize("recurrent", KINDS)
 @pytest.mark.parametrize(
-    ("kind", "mode"), [(A2C, AutoresetMode.NEXT_STEP), (PPO, AutoresetMode.SAME_STEP), (REINFORCE, AutoresetMode.DISABLED)]
+    ("kind", "mode", "recurrent"),
+    [
+        (A2C, AutoresetMode.NEXT_STEP, "lstm"),
+        (PPO, AutoresetMode.SAME_STEP, "gru"),
+        pytest.param(A2C, AutoresetMode.NEXT_STEP, "gru", marks=pytest.mark.slow),
+        pytest.param(PPO, AutoresetMode.SAME_STEP, "lstm", marks=pytest.mark.slow),
+        *(pytest.param(REINFORCE, AutoresetMode.DISABLED, recurrent, marks=pytest.mark.slow) for recurrent in KINDS),
+    ],
 )
 def test_who_remembers_names_the_cue(kind, mode, recurrent):
     assert taught(kind, recurrent, mode, seed=0) > 0.95
@@ -301,8 +307,17 @@ class SavedClock(Clock):
         self.np_random.bit_generator.state = json.loads(state["random"].tobytes())
 
 
-@pytest.mark.parametrize("make", [SavedClock, Clock, lambda: SyncVectorEnv([Clock] * 2)], ids=["with a state", "without", "vector"])
-@pytest.mark.parametrize("recurrent", KINDS)
+@pytest.mark.parametrize(
+    ("make", "recurrent"),
+    [
+        pytest.param(SavedClock, "lstm", id="with a state, lstm"),
+        pytest.param(lambda: SyncVectorEnv([Clock] * 2), "gru", id="vector, gru"),
+        pytest.param(SavedClock, "gru", id="with a state, gru", marks=pytest.mark.slow),
+        pytest.param(Clock, "lstm", id="without, lstm", marks=pytest.mark.slow),
+        pytest.param(Clock, "gru", id="without, gru", marks=pytest.mark.slow),
+        pytest.param(lambda: SyncVectorEnv([Clock] * 2), "lstm", id="vector, lstm", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("kind", AGENTS)
 def test_what_is_loaded_learns_on_to_the_same_bits(kind, recurrent, make, tmp_path):
     short: dict[type[OnPolicyAgent], dict[str, Any]] = {A2C: dict(iteration_steps=20), PPO: dict(n_steps=7), REINFORCE: dict(n_episodes=4)}

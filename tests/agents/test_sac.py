@@ -117,6 +117,7 @@ def limited(kind: str, **arguments: Any) -> Any:
     return SyncVectorEnv([make] * 4, autoreset_mode=AutoresetMode[kind])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "n_step"), [("NEXT_STEP", 1), ("SAME_STEP", 3)])
 def test_a_truncated_episode_goes_on_and_a_terminated_one_does_not(kind, n_step):
     """Taken for ends, truncations after 5 steps would give a value of about 4. Entropy counts next to nothing here."""

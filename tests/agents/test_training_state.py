@@ -80,7 +80,10 @@ def learn(agent: PPO, iterations: int) -> list[dict[str, float]]:
     return rows
 
 
-@pytest.mark.parametrize("kind", ENVIRONMENTS)
+SLOW = ("DeepMimic, numpy", "heading", "DeepMimic, single", "without, DISABLED", "without, NEXT_STEP")
+
+
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=pytest.mark.slow if kind in SLOW else ()) for kind in ENVIRONMENTS])
 def test_what_is_loaded_learns_on_to_the_same_bits(kind, tmp_path):
     make = ENVIRONMENTS[kind]
     agent = PPO(make(), **SMALL)

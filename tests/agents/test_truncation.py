@@ -98,7 +98,12 @@ LEARNERS = {
 
 MODES = [*AutoresetMode, "single"]
 ALL = [(name, case, mode) for name in LEARNERS for case in CASES for mode in MODES]
-QUICK = [(name, case, mode) for name, case, mode in ALL if case is CASES[0] and name != "a2c, one step"]
+# The modes differ in what gathers the steps alone, which is one thing for those that learn on-policy and one for the others.
+QUICK = [
+    (name, case, mode)
+    for name, case, mode in ALL
+    if case is CASES[0] and name != "a2c, one step" and (mode == AutoresetMode.SAME_STEP or name in ("a2c", "dqn"))
+]
 
 
 @pytest.mark.parametrize(

@@ -158,7 +158,9 @@ def test_a_target_in_the_exponential_map_is_reached_within_six_tenths_of_a_degre
         assert math.degrees(abs(data.qpos[where] - target[model.actuator(name).id])) < 0.6, name
 
 
-@pytest.mark.parametrize(("sigma", "bound"), [(0.1, 5.0), (0.3, 7.0), (1.0, 8.0)])
+@pytest.mark.parametrize(
+    ("sigma", "bound"), [pytest.param(0.1, 5.0, marks=pytest.mark.slow), pytest.param(0.3, 7.0, marks=pytest.mark.slow), (1.0, 8.0)]
+)
 @pytest.mark.parametrize("where", ["in the air", "on the floor"])
 def test_random_targets_never_break_the_simulation(sigma, bound, where):
     """64 worlds, 3 s, new targets at 30 Hz: no world diverges, no joint races.

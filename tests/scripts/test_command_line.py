@@ -51,7 +51,7 @@ def test_help_is_quick():
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("command", ["main", *COMMANDS])
+@pytest.mark.parametrize("command", ["main", "list", *(pytest.param(name, marks=pytest.mark.slow) for name in COMMANDS if name != "list")])
 def test_each_command_is_also_a_file(tmp_path, command, root):
     # From another folder, and without the package on the path: the file finds its checkout.
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}

@@ -44,6 +44,7 @@ def test_patience_is_the_same_in_a_run_that_was_interrupted(mprl):
     assert Path("whole/weights.safetensors").read_bytes() == Path("parts/weights.safetensors").read_bytes()
 
 
+@pytest.mark.slow
 def test_films_are_made_at_the_beginning_and_on_schedule(mprl):
     pytest.importorskip("pygame")
     done = mprl("train", *SMALL, "--steps", "128", "--video-every", "64", "--out", "run")

@@ -12,8 +12,10 @@ import pytest
     ("env_id", "steps", "least", "most"),
     [
         ("mprl/Cliff-v0", 200_000, -13, -13),  # Sutton & Barto, example 6.6: along the edge
-        ("FrozenLake-v1", 800_000, 0.70, 0.78),  # .7402 is the best stationary policy's, within 100 steps
-        ("Taxi-v4", 600_000, 7.5, 8.4),  # 7.9 is the mean of the shortest ways
+        pytest.param(
+            "FrozenLake-v1", 800_000, 0.70, 0.78, marks=pytest.mark.slow
+        ),  # .7402 is the best stationary policy's, within 100 steps
+        pytest.param("Taxi-v4", 600_000, 7.5, 8.4, marks=pytest.mark.slow),  # 7.9 is the mean of the shortest ways
     ],
 )
 def test_q_learning_plays_as_well_as_can_be(mprl, env_id, steps, least, most):

@@ -54,7 +54,7 @@ def assert_same_run(one: Path, other: Path) -> None:
 # ------------------------------------------------------------------------------------------------------------------- it goes on
 
 
-@pytest.mark.parametrize("environment", [CARTPOLE, HUMANOID], ids=["reset at checkpoints", "saved"])
+@pytest.mark.parametrize("environment", [CARTPOLE, pytest.param(HUMANOID, marks=pytest.mark.slow)], ids=["reset at checkpoints", "saved"])
 def test_a_run_in_three_parts_is_the_run_in_one(mprl, environment):
     words = (*environment, "--checkpoint-every", "96")
     assert mprl("train", *words, "--steps", "576", "--out", "whole").code == 0
@@ -71,7 +71,7 @@ def test_a_run_in_three_parts_is_the_run_in_one(mprl, environment):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
-@pytest.mark.parametrize("environment", [CARTPOLE, HUMANOID], ids=["reset at checkpoints", "saved"])
+@pytest.mark.parametrize("environment", [CARTPOLE, pytest.param(HUMANOID, marks=pytest.mark.slow)], ids=["reset at checkpoints", "saved"])
 def test_a_stopped_run_goes_on_too(mprl, environment, monkeypatch):
     words = (*environment, "--checkpoint-every", "96")
     assert mprl("train", *words, "--steps", "576", "--out", "whole").code == 0

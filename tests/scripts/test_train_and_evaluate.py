@@ -136,6 +136,7 @@ def test_a_run_folder_that_cannot_be_made_is_said_before_training(mprl, tmp_path
     assert "Not a directory" in mprl("train", "CartPole-v1", "--out", "file/run").mistake
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_a_full_disk_is_said_in_one_line(mprl, tmp_path):
     (tmp_path / "run").mkdir()
@@ -153,6 +154,7 @@ def test_a_full_disk_is_said_in_one_line(mprl, tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_stopped_run_is_saved(mprl, tmp_path, number, code):
     words = ["train", "CartPole-v1", "--steps", "1e9", "--out", "run", *SMALL]

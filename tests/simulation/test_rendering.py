@@ -114,7 +114,7 @@ def test_a_ghost_beside_stands_where_the_offset_says(model):
 def test_the_camera_stays_with_a_character_that_runs(model):
     with SceneRenderer(model, **SMALL) as renderer:
         share = blue(renderer.render(standing(model))).mean()
-        for step in range(1, 101):  # 20 m at 6 m/s
+        for step in range(1, 41):  # 8 m at 4 m/s
             picture = renderer.render(standing(model, 0.2 * step, 0.05 * step))
     rows, columns = np.nonzero(blue(picture))
     assert blue(picture).mean() == pytest.approx(share, rel=0.25)
@@ -219,6 +219,7 @@ def test_another_thread_is_refused(model):
     assert errors and "thread" in errors[0]
 
 
+@pytest.mark.slow
 def test_many_renderers_leak_nothing(model):
     def memory() -> int:
         for line in Path("/proc/self/status").read_text().splitlines():

@@ -213,12 +213,12 @@ def test_the_way_to_an_end_is_one_that_is_gone():
     assert ModifiedPolicyIteration(mdp).solve().values == pytest.approx(PolicyIteration(mdp).solve().values, abs=1e-4)
 
 
-def test_policy_iteration_with_iterative_evaluation_ends():
-    for seed in range(5):
-        mdp = random_mdp(seed, discount=0.99)
-        best = PolicyIteration(mdp).solve().values
-        for evaluation in ORDERS:
-            assert PolicyIteration(mdp, evaluation=evaluation).solve(1e-3).values == pytest.approx(best, abs=0.5)
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 5))])
+def test_policy_iteration_with_iterative_evaluation_ends(seed: int):
+    mdp = random_mdp(seed, discount=0.99)
+    best = PolicyIteration(mdp).solve().values
+    for evaluation in ORDERS:
+        assert PolicyIteration(mdp, evaluation=evaluation).solve(1e-3).values == pytest.approx(best, abs=0.5)
 
 
 def test_a_policy_does_not_stay_for_nothing():

@@ -41,8 +41,17 @@ class Chain(gym.Env[Any, Any]):
 ENVIRONMENTS = {"single": Chain, **{mode.name: lambda mode=mode: SyncVectorEnv([Chain] * 3, autoreset_mode=mode) for mode in AutoresetMode}}
 
 
-@pytest.mark.parametrize("tables", ["shared", "independent"])
-@pytest.mark.parametrize("env", ENVIRONMENTS)
+QUICK = {("single", "shared"), ("NEXT_STEP", "independent"), ("SAME_STEP", "shared")}
+
+
+@pytest.mark.parametrize(
+    ("env", "tables"),
+    [
+        pytest.param(env, tables, marks=() if (env, tables) in QUICK else pytest.mark.slow)
+        for env in ENVIRONMENTS
+        for tables in ("shared", "independent")
+    ],
+)
 @pytest.mark.parametrize("learner", LEARNERS, ids=lambda kind: kind.name)
 def test_truncated_episodes_bootstrap(learner, env, tables):
     explores = {"epsilon": 1.0} if issubclass(learner, Controller) else {}
