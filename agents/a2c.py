@@ -6,7 +6,6 @@ policy that acted is still the one that learns. `n_steps=1` is the one-step acto
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -104,11 +103,11 @@ class A2C(OnPolicyAgent):
             advantage = (advantage - advantage.mean()) / (advantage.std(correction=0) + 1e-8)
         self.optimizer.param_groups[0]["lr"] = self._scheduled("learning_rate")
         ent_coef = self._scheduled("ent_coef")
-        policy, standard_value, backward = model.with_backward(rollout.seen(model))
+        policy, standard_value = self.explicit(rollout.seen(model))
         action, error, share = rollout.flat(rollout.action), standard_value - target, 1 / len(target)
         # the gradient of -mean(advantage log pi) + vf_coef mean(error²) - ent_coef mean(entropy)
         slopes = policy.slopes(action, -share * advantage, -share * ent_coef)
-        norm = self._descend(functools.partial(backward, *slopes, 2 * share * s.vf_coef * error))
+        norm = self._descend(*slopes, 2 * share * s.vf_coef * error)
         policy_loss = -(advantage * policy.log_prob(action)).mean()
         numbers = torch.stack((policy_loss, error.square().mean(), norm, policy.entropy().mean())).tolist()
         return dict(zip(("policy_loss", "value_loss", "gradient_norm", "entropy"), numbers, strict=True))

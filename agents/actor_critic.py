@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
@@ -14,15 +12,13 @@ from torch import Tensor, nn
 from mprl.agents import spaces
 from mprl.nn import precision
 from mprl.nn.distributions import Distribution
+from mprl.nn.explicit import ExplicitMLP
 from mprl.nn.mlp import mlp
 from mprl.nn.normalizer import RunningNormalizer
 from mprl.nn.recurrent import Recurrent, State
 
 if TYPE_CHECKING:
     from mprl.agents.on_policy import OnPolicySettings
-
-
-Backward = Callable[[Tensor, Tensor | None, Tensor], None]  # slopes at the policy's output and log_std, and at the standard value
 
 
 class ActorCritic(nn.Module):
@@ -78,27 +74,40 @@ class ActorCritic(nn.Module):
         """The value in units of its own standard deviation, (...)."""
         return precision.forward(self.critic, features, self.reduced).squeeze(-1)
 
-    def with_backward(self, features: Tensor) -> tuple[Distribution, Tensor, Backward]:
-        """Policy and standard value for features (N, n), outside of autograd, and the way of a gradient back into the weights.
 
-        Autograd of the loss would take as long again as all else in a gradient step of small networks. The loss's slopes are short to
-        write down instead: `Distribution.slopes` for the policy, and for the value (N,) whatever its loss says.
-        """
-        if self.reduced or features.requires_grad:  # both at once: they may share what made the features
+class ExplicitActorCritic:
+    """Runs an `ActorCritic` and its gradient without autograd (see `ExplicitMLP`), which would take as long again as all else in a
+    gradient step of small networks. In bfloat16 it goes through autograd, so that the networks round as they did while acting.
+    """
+
+    def __init__(self, model: ActorCritic) -> None:
+        self.model, self.actor, self.critic = model, ExplicitMLP(model.actor), ExplicitMLP(model.critic)
+
+    def __call__(self, features: Tensor) -> tuple[Distribution, Tensor]:
+        """Policy and standard value, (N,), for features (N, n); `backward` goes back from the last call."""
+        model, self._features = self.model, features
+        if model.reduced:
             with torch.enable_grad():
-                output = precision.forward(self.actor, features, self.reduced)
-                value = precision.forward(self.critic, features, self.reduced)
-            into: list[Callable[[tuple[Tensor, Tensor]], None]] = [functools.partial(torch.autograd.backward, (output, value))]
+                self._outputs = [precision.forward(network, features, True) for network in (model.actor, model.critic)]
+            output, value = (each.detach() for each in self._outputs)
         else:
-            output, into_actor = self.actor.with_backward(features)
-            value, into_critic = self.critic.with_backward(features)
-            into = [lambda slopes: into_actor(slopes[0]), lambda slopes: into_critic(slopes[1])]
+            output, value = self.actor(features.detach()), self.critic(features.detach())
+        log_std = None if model.log_std is None else model.log_std.detach()
+        return spaces.distribution(model.action_space, output, log_std), value.squeeze(-1)
 
-        def backward(of_output: Tensor, of_log_std: Tensor | None, of_value: Tensor) -> None:
-            for each in into:
-                each((of_output, of_value.unsqueeze(-1)))
-            if of_log_std is not None and self.log_std is not None and self.log_std.grad is not None:
-                self.log_std.grad.add_(of_log_std)
+    def backward(self, of_output: Tensor, of_log_std: Tensor | None, of_value: Tensor) -> None:
+        """Put a loss's gradient into the parameters' own, which are zero before, and through the features into what made them.
 
-        policy = spaces.distribution(self.action_space, output.detach(), None if self.log_std is None else self.log_std.detach())
-        return policy, value.detach().squeeze(-1), backward
+        Args:
+            of_output, of_log_std: its slopes at the policy's output and log_std (`Distribution.slopes`).
+            of_value: at the standard value, (N,).
+        """
+        slopes, remembered = (of_output, of_value.unsqueeze(-1)), self._features.requires_grad
+        if self.model.reduced:
+            torch.autograd.backward(self._outputs, slopes)
+        else:
+            of_features = [net.backward(slope, inputs=remembered) for net, slope in zip((self.actor, self.critic), slopes, strict=True)]
+            if remembered:
+                self._features.backward(sum(of_features))
+        if of_log_std is not None and self.model.log_std is not None and self.model.log_std.grad is not None:
+            self.model.log_std.grad.add_(of_log_std)

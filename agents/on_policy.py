@@ -7,7 +7,6 @@ import math
 import statistics
 import time
 from abc import abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from mprl.agents import spaces
-from mprl.agents.actor_critic import ActorCritic
+from mprl.agents.actor_critic import ActorCritic, ExplicitActorCritic
 from mprl.agents.agent import Agent, Metrics
 from mprl.agents.policy import DeterministicPolicy
 from mprl.agents.rollout import Rollout, collect
@@ -106,6 +105,7 @@ class OnPolicyAgent(Agent):
         self.model = ActorCritic(self.observation_size, self.action_space, self.settings).to(self.device)
         self.model.reduced = precision.uses_bfloat16(self.settings.precision, self.device)
         self.parameters = FlatParameters(self.model.parameters())
+        self.explicit = ExplicitActorCritic(self.model)
         self.averaging = averaging.averaged(self.model, self.settings.averaging)
         self.optimizer = self._make_optimizer(self.parameters.vector, schedules.value(self.settings.learning_rate, 0))
 
@@ -174,10 +174,10 @@ class OnPolicyAgent(Agent):
         share = min(1.0, self.num_timesteps / s.std_steps)
         self.model.log_std.data.fill_((1 - share) * math.log(s.initial_std) + share * math.log(s.final_std))
 
-    def _descend(self, backward: Callable[[], None]) -> Tensor:
-        """One step of the optimiser along the gradient that `backward` adds up; returns its norm before it was clipped."""
+    def _descend(self, of_output: Tensor, of_log_std: Tensor | None, of_value: Tensor) -> Tensor:
+        """One step of the optimiser, given the loss's slopes (see `ExplicitActorCritic`); returns the gradient's norm before clipping."""
         self.parameters.zero_gradient()
-        backward()
+        self.explicit.backward(of_output, of_log_std, of_value)
         norm = self.parameters.clip_gradient(self.settings.max_grad_norm)
         self.optimizer.descend()
         if self.averaging is not None:

@@ -6,7 +6,6 @@ while the step size follows the KL divergence from the policy that acted.
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -118,14 +117,14 @@ class PPO(OnPolicyAgent):
         losses = []
         for _ in range(s.n_epochs):
             for rows, features in rollout.minibatches(model, s.batch_size, self.generator):
-                policy, standard_value, backward = model.with_backward(features)
+                policy, standard_value = self.explicit(features)
                 log_ratio = policy.log_prob(action[rows]) - old_log_prob[rows]
                 gain, slope = clipped_surrogate(log_ratio, advantage[rows], clip_range)
                 error = standard_value - target[rows]
                 share = 1 / len(error)
                 # the gradient of -mean(gain) + vf_coef mean(error²) - ent_coef mean(entropy)
                 slopes = policy.slopes(action[rows], -share * slope, -share * ent_coef)
-                norm = self._descend(functools.partial(backward, *slopes, 2 * share * s.vf_coef * error))
+                norm = self._descend(*slopes, 2 * share * s.vf_coef * error)
                 losses.append(torch.stack((-gain.mean(), error.square().mean(), norm)))
             if s.target_kl is not None:
                 self._follow_kl(float(_divergence(log_ratio)), s.target_kl)

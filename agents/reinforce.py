@@ -12,7 +12,6 @@ it saw last. So a value is always learned, also where it is not the baseline.
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -129,11 +128,11 @@ class REINFORCE(OnPolicyAgent):
         self.optimizer.param_groups[0]["lr"] = self._scheduled("learning_rate")
         episodes = int((rollout.terminated | rollout.truncated).sum())
         action = rollout.flat(rollout.action)
-        policy, standard_value, backward = model.with_backward(rollout.seen(model))
+        policy, standard_value = self.explicit(rollout.seen(model))
         error = standard_value - target
         # the gradient of -sum(advantage log pi + ent_coef entropy) / episodes + vf_coef mean(error²)
         slopes = policy.slopes(action, -advantage / episodes, -self._scheduled("ent_coef") / episodes)
-        norm = self._descend(functools.partial(backward, *slopes, 2 * s.vf_coef / len(error) * error))
+        norm = self._descend(*slopes, 2 * s.vf_coef / len(error) * error)
         policy_loss = -(advantage * policy.log_prob(action)).sum() / episodes
         numbers = torch.stack((policy_loss, error.square().mean(), norm, policy.entropy().mean())).tolist()
         log = dict(zip(("policy_loss", "value_loss", "gradient_norm", "entropy"), numbers, strict=True))

@@ -1,7 +1,7 @@
 """A multi-layer perceptron's output and gradients, written out.
 
 What autograd does for an `mlp`, without its bookkeeping: for minibatches of some dozens that costs half as much again as the
-arithmetic. For agents that take one small gradient step after the other: DQN, SAC.
+arithmetic. For agents that take one small gradient step after the other.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ _aten = torch.ops.aten
 _LEAST = 2**20  # multiplications from which bfloat16 pays
 
 
-class _Activation(NamedTuple):
+class Activation(NamedTuple):
+    """An activation and its gradient."""
+
     forward: Callable[[Tensor], Tensor]  # may write over its argument
     backward: Callable[[Tensor, Tensor], Tensor]  # the gradient in front of it, of the one behind it and what is kept
     keeps_output: bool = True  # or what was in front of it
@@ -32,11 +34,11 @@ def _tanh(inputs: Tensor) -> Tensor:
     return inputs
 
 
-_ACTIVATIONS = {
-    nn.ReLU: _Activation(torch.relu_, lambda gradient, output: _aten.threshold_backward(gradient, output, 0)),
-    nn.Tanh: _Activation(_tanh, _aten.tanh_backward),
-    nn.ELU: _Activation(_aten.elu_, lambda gradient, output: _aten.elu_backward(gradient, 1.0, 1.0, 1.0, True, output)),
-    nn.SiLU: _Activation(nn.functional.silu, _aten.silu_backward, keeps_output=False),
+WRITTEN_OUT: dict[type[nn.Module], Activation] = {
+    nn.ReLU: Activation(torch.relu_, lambda gradient, output: _aten.threshold_backward(gradient, output, 0)),
+    nn.Tanh: Activation(_tanh, _aten.tanh_backward),
+    nn.ELU: Activation(_aten.elu_, lambda gradient, output: _aten.elu_backward(gradient, 1.0, 1.0, 1.0, True, output)),
+    nn.SiLU: Activation(nn.functional.silu, _aten.silu_backward, keeps_output=False),
 }
 
 
@@ -46,7 +48,7 @@ class _Layer:
     def __init__(self, linear: nn.Linear, activation: nn.Module | None, bfloat16: bool) -> None:
         self.weight, self.bias = linear.weight.detach(), linear.bias.detach()
         self.weight_gradient, self.bias_gradient = linear.weight.grad, linear.bias.grad
-        self.activation = None if activation is None else _ACTIVATIONS[type(activation)]
+        self.activation = None if activation is None else WRITTEN_OUT[type(activation)]
         self.bfloat16 = bfloat16
         self.inputs = self.kept = self.used = self.bias
 

@@ -87,6 +87,7 @@ def watched(agent: Any) -> Iterator[Stopwatch]:
         watch.watch(agent, "_improve", REST[LEARN], LEARN)
         for part, owner, names in (
             ("networks", agent.model, ("features", "policy", "standard_value")),
+            ("networks", type(agent.explicit), ("__call__",)),
             ("simulation", envs.simulation, ("step",)),
             ("observation", envs, ("_sense", "_observe")),
             ("reward", envs, ("_synchronised", "_character", "_as_motion")),
@@ -98,9 +99,9 @@ def watched(agent: Any) -> Iterator[Stopwatch]:
             ("statistics", agent.statistics, ("add", "add_info", "take")),
             ("hand-over to the agent", agent.batch, ("step",)),
             ("sampling", DiagonalGaussian, ("sample",)),
-            ("gradient", Tensor, ("backward",)),
+            ("gradient", agent.explicit, ("backward",)),
             ("gradient's norm", agent.parameters, ("clip_gradient",)),
-            ("Adam", agent.optimizer, ("step",)),
+            ("Adam", agent.optimizer, ("descend",)),
         ):
             for name in names:
                 watch.watch(owner, name, part)

@@ -31,7 +31,7 @@ def test_it_learns_the_same_and_is_judged_by_the_average():
 def test_a_mean_from_a_step_on_is_the_mean_of_the_weights_after_each_step_of_the_optimiser():
     agent = PPO(cartpole(), averaging="swa 128", **SMALL)
     seen, descend = [], agent._descend
-    agent._descend = lambda loss: (descend(loss), seen.append((agent.num_timesteps, agent.model.actor[0].weight.detach().clone())))[0]
+    agent._descend = lambda *slopes: (descend(*slopes), seen.append((agent.num_timesteps, agent.model.actor[0].weight.detach().clone())))[0]
     agent.learn(320)
     expected = torch.stack([weight for steps, weight in seen if steps >= 128]).mean(dim=0)
     torch.testing.assert_close(agent.averaging.average.actor[0].weight.detach(), expected)
