@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
+from mprl.agents import checkpoints
 from mprl.agents.a2c import A2C
 from mprl.agents.agent import Agent
-from mprl.agents.checkpoints import read_config
 from mprl.agents.dqn import DQN
 from mprl.agents.evaluation import evaluate
 from mprl.agents.ppo import PPO
@@ -46,7 +46,7 @@ def find_agent(name: str) -> type[Agent]:
         UnknownNameError: there is none.
         SettingError: its module cannot be imported, or it is no `Agent`.
     """
-    module, colon, own = name.rpartition(":")
+    module, colon, own = (name := str(name)).rpartition(":")
     if not colon:
         if name in PLANNERS:
             raise SettingError(f"{name} plans in a known model and does not learn: mprl plot ENV_ID --planner {name}, or solve() in Python")
@@ -62,7 +62,7 @@ def find_agent(name: str) -> type[Agent]:
 
 def load_agent(folder: str | Path, env: Any = None, device: torch.device | str = "cpu", training: bool = True) -> Agent:
     """Load a saved agent of any kind; see `Agent.load`."""
-    return find_agent(str(read_config(Path(folder))["agent"])).load(folder, env, device, training)
+    return find_agent(checkpoints.read_config(checkpoints.as_folder(folder))["agent"]).load(folder, env, device, training)
 
 
 __all__ = [

@@ -27,7 +27,7 @@ from mprl.agents.descriptions import describe, in_words, plain, to_space
 from mprl.agents.environments import TorchBatch, check_environment, check_seed
 from mprl.agents.statistics import EpisodeStatistics
 from mprl.devices import available
-from mprl.errors import CheckpointError, DivergenceError, SettingError, nearest
+from mprl.errors import CheckpointError, DivergenceError, SettingError, nearest, number
 from mprl.nn import schedules, threads
 
 Metrics = dict[str, float]
@@ -240,11 +240,10 @@ class Agent(ABC):
             raise SettingError("this agent has no environment to learn in; load it with load(folder, env) or call set_env(env)")
         if total_timesteps is None and max_seconds is None:
             raise SettingError("learn() needs total_timesteps or max_seconds")
-        for name, value in (("total_timesteps", total_timesteps), ("max_seconds", max_seconds)):
-            if value is not None and not value >= 0:
-                raise SettingError(f"{name} must be at least 0, found {value}")
-        goal = math.inf if total_timesteps is None else self.num_timesteps + total_timesteps
-        limit = math.inf if max_seconds is None else max_seconds
+        if callback is not None and not callable(callback):
+            raise SettingError(f"callback must be a function of the agent and the metrics, found {callback!r}")
+        goal = math.inf if total_timesteps is None else self.num_timesteps + number("total_timesteps", total_timesteps, least=0)
+        limit = math.inf if max_seconds is None else number("max_seconds", max_seconds, least=0)
         display = None
         if progress_bar:
             from mprl.agents.progress import ProgressDisplay
@@ -326,6 +325,7 @@ class Agent(ABC):
                 `get_state()` and `set_state(state)`, dicts of tensors or arrays. Any other environment is reset after every such save,
                 here and after `load` alike.
         """
+        folder = checkpoints.as_folder(folder)
         weights = {f"{name}.{key}": value for name, net in self._networks().items() for key, value in net.state_dict().items()}
         state = None
         if training:
@@ -337,7 +337,7 @@ class Agent(ABC):
                     self._told = True
                 self.begin_new_episodes()
             state = training_state.collect(self)
-        return checkpoints.write(Path(folder), self.config, weights, state)
+        return checkpoints.write(folder, self.config, weights, state)
 
     @classmethod
     def load(cls, folder: str | Path, env: Any = None, device: torch.device | str = "cpu", training: bool = True) -> Self:
@@ -354,7 +354,8 @@ class Agent(ABC):
             CheckpointError: missing, broken, of another agent, or of another environment than `env`.
         """
         device = available(device)
-        config, weights = checkpoints.read(Path(folder), device)
+        folder = checkpoints.as_folder(folder)
+        config, weights = checkpoints.read(folder, device)
         if config["agent"] != cls.name:
             raise CheckpointError(f"{folder}: holds an agent '{config['agent']}', expected '{cls.name}'")
         agent = cls.__new__(cls)
@@ -372,7 +373,7 @@ class Agent(ABC):
             what = " ".join(str(error).split())[:160]
             raise CheckpointError(f"{folder}: config.json and weights.safetensors do not fit together: {what}") from None
         if env is not None:
-            state = checkpoints.read_training(Path(folder)) if training else None
+            state = checkpoints.read_training(folder) if training else None
             try:
                 agent.set_env(env)
                 if state is not None:

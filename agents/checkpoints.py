@@ -44,6 +44,18 @@ _TYPES = {
 _KINDS = {float: "a number", str: "a text", dict: "an object", int: "a whole number"}
 
 
+def as_folder(folder: Any) -> Path:
+    """A folder that a user named.
+
+    Raises:
+        CheckpointError: it is no path at all.
+    """
+    try:
+        return Path(folder)
+    except TypeError:
+        raise CheckpointError(f"expected the path of a folder, found {folder!r}") from None
+
+
 def write(folder: Path, config: dict[str, Any], weights: dict[str, Tensor], training: Training | None = None) -> Path:
     """Write an agent; each file is replaced whole, the weights before the settings, what names the others last.
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mprl.agents.agent import Agent
 from mprl.agents.environments import check_environment, check_seed
-from mprl.errors import RenderingError, SettingError
+from mprl.errors import RenderingError, SettingError, number
 
 log = logging.getLogger(__name__)
 
@@ -51,9 +51,11 @@ def evaluate(
         `env_id`, `agent`, `episodes`, `return_mean`, `return_std`, `length_mean`, and what the environment adds; where episodes were
         cut off, their number as `episodes_cut_off`.
     """
-    for name, value in (("episodes", episodes), ("max_episode_steps", max_episode_steps)):
-        if value is not None and not value >= 1:
-            raise SettingError(f"{name} must be at least 1, found {value}")
+    episodes = number("episodes", episodes, least=1, whole=True)
+    if max_episode_steps is not None:
+        number("max_episode_steps", max_episode_steps, least=1)
+    if not isinstance(agent, Agent):
+        raise SettingError(f"evaluate takes an agent first, found a {type(agent).__name__}")
     check_environment(env)
     check_seed(seed)
     spaces = (getattr(env, f"single_{what}", None) or getattr(env, what) for what in ("observation_space", "action_space"))

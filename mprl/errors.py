@@ -7,7 +7,9 @@ prints that line and exits with code 2; any other exception is a bug of ours and
 from __future__ import annotations
 
 import difflib
+import operator
 from collections.abc import Iterable
+from typing import Any
 
 
 class MprlError(Exception):
@@ -62,3 +64,20 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def unknown_name(kind: str, name: str, known: Iterable[str], where: str) -> UnknownNameError:
     """The error for an unknown name: `no motion named 'wlak'; did you mean 'walk'? (mprl list motions)`."""
     return UnknownNameError(f"no {kind} named '{name}'{nearest(name, known)} ({where})")
+
+
+def number(name: str, value: Any, least: float | None = None, whole: bool = False) -> Any:
+    """An argument as a float, or as an int where it must be a whole number.
+
+    Raises:
+        SettingError: it is no number, or not one of at least `least`.
+    """
+    try:
+        if isinstance(value, str | bytes | bool):
+            raise TypeError
+        found = operator.index(value) if whole else float(value)
+    except (TypeError, ValueError):
+        raise SettingError(f"{name} must be a {'whole ' * whole}number, found {' '.join(repr(value).split())[:80]}") from None
+    if least is not None and not found >= least:
+        raise SettingError(f"{name} must be at least {least:g}, found {value}")
+    return found

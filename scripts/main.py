@@ -6,11 +6,12 @@ is not a user's mistake is a bug of ours and keeps its traceback.
 
 from __future__ import annotations
 
-if __name__ == "__main__" and not __package__:  # python scripts/main.py: the checkout is on the path, this folder is not
+if __name__ == "__main__":
     import sys
     from pathlib import Path
 
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    if not __package__:  # python scripts/main.py: the checkout is on the path, this folder is not
+        sys.path[0] = str(Path(__file__).resolve().parents[1])
     from mprl.scripts import main as command
 
     sys.exit(command.main())

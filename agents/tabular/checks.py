@@ -46,6 +46,18 @@ def check_rewards(rewards: NDArray[np.float64], alive: NDArray[np.bool_], termin
         raise SettingError(f"no action is available in {listed(stuck)}; make an action available or the state terminal")
 
 
+def array(name: str, values: ArrayLike) -> NDArray[np.float64]:
+    """Numbers as an array; as it is where it is one.
+
+    Raises:
+        SettingError: they are none.
+    """
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise SettingError(f"expected {name} as an array of numbers: {str(error)[:120]}") from None
+
+
 def check_policy(mdp: TabularMDP, policy: ArrayLike) -> NDArray[np.float64]:
     """Probabilities (S, A) of a policy that is given as them, as actions (S,), or as a `Solution`.
 
@@ -86,11 +98,12 @@ def state_mask(states: ArrayLike, num_states: int) -> NDArray[np.bool_]:
         if given.shape != (num_states,):
             raise SettingError(f"terminal: expected a mask of shape ({num_states},), found {given.shape}")
         return given.copy()
-    numbers = np.atleast_1d(given).astype(np.int64)
-    if ((numbers < 0) | (numbers >= num_states)).any():
+    numbers = np.atleast_1d(given)
+    whole = np.issubdtype(given.dtype, np.integer) or not given.size
+    if not whole or ((numbers < 0) | (numbers >= num_states)).any():
         raise SettingError(f"terminal: expected states 0…{num_states - 1}, found {numbers.tolist()}")
     mask = np.zeros(num_states, dtype=bool)
-    mask[numbers] = True
+    mask[numbers.astype(np.int64)] = True
     return mask
 
 

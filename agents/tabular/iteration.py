@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mprl.agents.tabular import bounds, reachability
+from mprl.agents.tabular.checks import array
 from mprl.agents.tabular.mdp import TabularMDP
 from mprl.agents.tabular.outcomes import outcomes_of
 from mprl.agents.tabular.policies import Ties, greatest, greedy
 from mprl.agents.tabular.solution import Solution
 from mprl.agents.tabular.sweeps import GaussSeidel, Order, Prioritized
-from mprl.errors import SettingError
+from mprl.errors import SettingError, number
 
 LIMIT = 1_000_000  # sweeps after which there is no end in sight
 
@@ -111,15 +112,14 @@ def as_mdp(model: Any, discount: float | None) -> TabularMDP:
 
 def check_limits(tolerance: float, max_iterations: int | None) -> None:
     """Raise unless these can end something."""
-    if not tolerance >= 0:
-        raise SettingError(f"tolerance must be at least 0, found {tolerance}")
-    if max_iterations is not None and max_iterations < 1:
-        raise SettingError(f"max_iterations must be at least 1, found {max_iterations}")
+    number("tolerance", tolerance, least=0)
+    if max_iterations is not None:
+        number("max_iterations", max_iterations, least=1, whole=True)
 
 
 def _initial_values(mdp: TabularMDP, initial: ArrayLike | None) -> NDArray[np.float64]:
     """Values (S,) to begin with, 0 in terminal states."""
-    values = np.zeros(mdp.num_states) if initial is None else np.array(initial, dtype=np.float64)
+    values = np.zeros(mdp.num_states) if initial is None else array("initial values", initial).copy()
     if values.shape != (mdp.num_states,) or not np.isfinite(values).all():
         raise SettingError(f"expected {mdp.num_states} finite initial values, found an array of shape {values.shape}")
     values[mdp.terminal] = 0.0

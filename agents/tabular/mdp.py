@@ -12,10 +12,10 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
 from mprl.agents.tabular import reachability
-from mprl.agents.tabular.checks import check_policy, check_probabilities, check_rewards, listed, state_mask
+from mprl.agents.tabular.checks import array, check_policy, check_probabilities, check_rewards, listed, state_mask
 from mprl.agents.tabular.outcomes import Outcome, collect, outcomes_of
 from mprl.agents.tabular.sparse import add_product
-from mprl.errors import SettingError
+from mprl.errors import SettingError, number
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +40,7 @@ class TabularMDP:
     discount: float
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "discount", number("discount", self.discount))
         if not 0 <= self.discount <= 1:
             raise SettingError(f"discount must be in [0, 1], found {self.discount}")
         if self.discount < 1:
@@ -84,7 +85,7 @@ class TabularMDP:
 
     def with_discount(self, discount: float) -> TabularMDP:
         """The same with another γ."""
-        return replace(self, discount=float(discount))
+        return replace(self, discount=discount)
 
     def backup(self, values: NDArray[np.float64], states: slice | None = None) -> NDArray[np.float64]:
         """Action values one step before state values: r(s, a) + γ Σ p(s′ | s, a) V(s′) (Sutton & Barto, 4.6).
@@ -151,10 +152,10 @@ class TabularMDP:
         Raises:
             SettingError: shapes that do not fit, probabilities that do not sum to one, are negative or not finite; a state without action.
         """
-        p = np.asarray(probabilities, dtype=np.float64)
+        p = array("probabilities", probabilities)
         if p.ndim != 3 or p.shape[0] != p.shape[2]:
             raise SettingError(f"expected probabilities of shape (states, actions, states), found {p.shape}")
-        r = np.asarray(rewards, dtype=np.float64)
+        r = array("rewards", rewards)
         if r.shape == p.shape and r.ndim == 3:
             r = np.where(p != 0, p * r, 0.0).sum(2)
         return cls._build(sp.csr_array(p.reshape(-1, p.shape[2])), r, discount, terminal, available)
@@ -177,7 +178,10 @@ class TabularMDP:
         if sp.issparse(probabilities):
             matrix = sp.csr_array(probabilities)
         else:
-            matrices = [sp.csr_array(matrix) for matrix in probabilities]
+            try:
+                matrices = [sp.csr_array(matrix) for matrix in probabilities]
+            except (TypeError, ValueError):
+                raise SettingError(f"expected SciPy's sparse matrices, found {probabilities!r:.60}") from None
             shapes = {matrix.shape for matrix in matrices}
             if len(shapes) != 1 or len(set(*shapes)) != 1 or matrices[0].ndim != 2:
                 raise SettingError(f"expected one matrix (states, states) for each action, found shapes {sorted(shapes)}")
@@ -186,7 +190,7 @@ class TabularMDP:
             matrix = sp.vstack(matrices, format="csr")[order]
         if not matrix.shape[0] or matrix.shape[0] % matrix.shape[1]:
             raise SettingError(f"expected probabilities of shape (states · actions, states), found {matrix.shape}")
-        return cls._build(matrix, np.asarray(rewards, dtype=np.float64), discount, terminal, available)
+        return cls._build(matrix, array("rewards", rewards), discount, terminal, available)
 
     @classmethod
     def from_function(
@@ -206,6 +210,10 @@ class TabularMDP:
             discount: γ in [0, 1].
             terminal: (S,) mask, or a list of states, that the function is not asked for.
         """
+        for name, value in (("num_states", num_states), ("num_actions", num_actions)):
+            number(name, value, least=1, whole=True)
+        if not callable(function):
+            raise SettingError(f"expected a function of state and action, found {function!r}")
         ended = state_mask(terminal, num_states)
         probabilities, rewards, termination, _ = collect(
             lambda state, action: () if ended[state] else function(state, action), num_states, num_actions
@@ -272,7 +280,7 @@ class TabularMDP:
             p.data[unwanted] = 0.0
             p.eliminate_zeros()
         rewards = np.where(alive, rewards, np.where(ended, 0.0, -np.inf)[:, None])
-        return cls(p, rewards, ending, ended, float(discount))
+        return cls(p, rewards, ending, ended, discount)
 
 
 class _Chain(TabularMDP):

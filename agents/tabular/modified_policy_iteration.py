@@ -15,7 +15,7 @@ from mprl.agents.tabular.mdp import TabularMDP
 from mprl.agents.tabular.policies import TIE, Ties, greatest, towards_an_end
 from mprl.agents.tabular.solution import Solution
 from mprl.agents.tabular.sparse import add_product
-from mprl.errors import SettingError
+from mprl.errors import number
 
 FEW = 0.25  # of the states
 
@@ -33,10 +33,8 @@ class ModifiedPolicyIteration:
     """
 
     def __init__(self, model: Any, discount: float | None = None, sweeps: int = 10) -> None:
-        if sweeps < 1:
-            raise SettingError(f"sweeps must be at least 1, found {sweeps}")
         self.mdp = as_mdp(model, discount)
-        self.sweeps = sweeps
+        self.sweeps = number("sweeps", sweeps, least=1, whole=True)
 
     def solve(self, tolerance: float = 1e-6, max_iterations: int | None = None, ties: Ties = "first") -> Solution:
         """Iterate until the values are proven to be within `tolerance` of the best; with discount 1, until no value changes as much.

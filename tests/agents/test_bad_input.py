@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -25,11 +26,12 @@ from mprl.agents import (
     TabularMDP,
     ValueIteration,
     checkpoints,
+    evaluate,
     find_agent,
     load_agent,
 )  # fmt: skip
 from mprl.agents.agent import Agent
-from mprl.errors import CheckpointError, DivergenceError, SettingError, UnknownNameError
+from mprl.errors import CheckpointError, DivergenceError, MprlError, SettingError, UnknownNameError
 
 EVERY = pytest.mark.parametrize("kind", AGENTS.values(), ids=AGENTS)
 
@@ -268,3 +270,57 @@ def test_a_model_that_is_none(make, says):
 def test_a_batch_of_copies_has_the_model_of_one():
     one, many = gym.make("FrozenLake-v1"), gym.make_vec("FrozenLake-v1", num_envs=2, vectorization_mode="sync")
     assert (ValueIteration(many, discount=0.9).solve().values == ValueIteration(one, discount=0.9).solve().values).all()
+
+
+# ------------------------------------------------------------------------------------------------------- arguments of another type
+
+MODEL = (np.full((3, 2, 3), 1 / 3), np.zeros((3, 2)))
+EMPTY = TabularMDP.from_arrays(*MODEL, 0.9)
+ARGUMENTS: dict[str, tuple[Callable[[], Any], str]] = {
+    "discount, text": (lambda: TabularMDP.from_arrays(*MODEL, "x"), "discount must be a number, found 'x'"),
+    "discount, none": (lambda: TabularMDP.from_arrays(*MODEL, None), "discount must be a number, found None"),
+    "discount, two": (lambda: TabularMDP.from_arrays(*MODEL, [0.9, 0.8]), "discount must be a number, found [0.9, 0.8]"),
+    "discount, truth": (lambda: TabularMDP.from_arrays(*MODEL, True), "discount must be a number, found True"),
+    "another discount": (lambda: EMPTY.with_discount("x"), "discount must be a number, found 'x'"),
+    "discount of an environment": (lambda: ValueIteration(gym.make("FrozenLake-v1"), "x"), "discount must be a number, found 'x'"),
+    "probabilities": (lambda: TabularMDP.from_arrays("abc", MODEL[1], 0.9), "expected probabilities as an array of numbers"),
+    "ragged": (lambda: TabularMDP.from_arrays([[1], [1, 2]], MODEL[1], 0.9), "expected probabilities as an array of numbers"),
+    "rewards": (lambda: TabularMDP.from_arrays(MODEL[0], "r", 0.9), "expected rewards as an array of numbers"),
+    "terminal, text": (lambda: TabularMDP.from_arrays(*MODEL, 0.9, terminal="x"), "terminal: expected states 0…2, found ['x']"),
+    "terminal, a half": (lambda: TabularMDP.from_arrays(*MODEL, 0.9, terminal=[0.5]), "terminal: expected states 0…2, found [0.5]"),
+    "sparse": (lambda: TabularMDP.from_sparse("x", MODEL[1], 0.9), "expected SciPy's sparse matrices, found 'x'"),
+    "sparse, a number": (lambda: TabularMDP.from_sparse(3, MODEL[1], 0.9), "expected SciPy's sparse matrices, found 3"),
+    "function": (lambda: TabularMDP.from_function(3, 3, 2, 0.9), "expected a function of state and action, found 3"),
+    "states": (lambda: TabularMDP.from_function(lambda s, a: (), "x", 2, 0.9), "num_states must be a whole number, found 'x'"),
+    "no states": (lambda: TabularMDP.from_function(lambda s, a: (), 0, 2, 0.9), "num_states must be at least 1, found 0"),
+    "tolerance": (lambda: ValueIteration(EMPTY).solve("x"), "tolerance must be a number, found 'x'"),
+    "no tolerance": (lambda: ValueIteration(EMPTY).solve(None), "tolerance must be a number, found None"),
+    "iterations": (lambda: ValueIteration(EMPTY).solve(max_iterations=1.5), "max_iterations must be a whole number, found 1.5"),
+    "values": (lambda: ValueIteration(EMPTY).solve(initial="x"), "expected initial values as an array of numbers"),
+    "sweeps": (lambda: ModifiedPolicyIteration(EMPTY, sweeps="x"), "sweeps must be a whole number, found 'x'"),
+    "steps": (lambda: coin().learn("x"), "total_timesteps must be a number, found 'x'"),
+    "steps, a list": (lambda: coin().learn([3]), "total_timesteps must be a number, found [3]"),
+    "steps, not a number": (lambda: coin().learn(math.nan), "total_timesteps must be at least 0, found nan"),
+    "seconds": (lambda: coin().learn(max_seconds="x"), "max_seconds must be a number, found 'x'"),
+    "callback": (lambda: coin().learn(3, callback=3), "callback must be a function of the agent and the metrics, found 3"),
+    "a folder to load": (lambda: load_agent(None), "expected the path of a folder, found None"),
+    "a folder to load one kind": (lambda: QLearning.load(3), "expected the path of a folder, found 3"),
+    "a folder to save": (lambda: coin().save(None), "expected the path of a folder, found None"),
+    "episodes": (lambda: evaluate(coin(), Coin(QLearning), episodes="x"), "episodes must be a whole number, found 'x'"),
+    "half an episode": (lambda: evaluate(coin(), Coin(QLearning), episodes=1.5), "episodes must be a whole number, found 1.5"),
+    "length": (lambda: evaluate(coin(), Coin(QLearning), max_episode_steps="x"), "max_episode_steps must be a number, found 'x'"),
+    "agent": (lambda: evaluate(None, Coin(QLearning)), "evaluate takes an agent first, found a NoneType"),
+    "name": (lambda: find_agent(None), "no agent named 'None'"),
+}
+
+
+def coin() -> QLearning:
+    return QLearning(Coin(QLearning))
+
+
+@pytest.mark.parametrize("case", ARGUMENTS)
+def test_an_argument_of_another_type_is_told_in_one_line(case):
+    call, text = ARGUMENTS[case]
+    with pytest.raises(MprlError) as error:
+        call()
+    assert one_line(error).startswith(text)

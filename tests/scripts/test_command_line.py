@@ -62,6 +62,11 @@ def test_each_command_is_also_a_file(tmp_path, command, root):
     assert done.stdout.startswith(f"usage: mprl {'' if command == 'main' else command}")
 
 
+def test_the_command_line_is_also_a_module():
+    done = subprocess.run([sys.executable, "-m", "mprl.scripts.main", "nope"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "") and done.stderr.startswith("mprl: no command named 'nope'")
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
