@@ -9,10 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import gymnasium as gym
-import mujoco
 import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
@@ -20,23 +19,22 @@ from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
 from mprl.devices import available
-from mprl.envs.imitation import metrics, observations, terminations
+from mprl.envs.imitation import checks, metrics, observations, terminations
 from mprl.envs.imitation.film import Film
+from mprl.envs.imitation.layout import CONTROL_RATE, PHYSICS_RATE, Layout, simulated
 from mprl.envs.imitation.metrics import Policy
 from mprl.envs.imitation.observations import Targets
-from mprl.envs.imitation.rewards import REWARDS, Motion, joint_weights
+from mprl.envs.imitation.rewards import REWARDS, Motion
 from mprl.envs.imitation.single import SingleWorld
 from mprl.envs.imitation.tasks import Scene, Task
 from mprl.errors import ActionError, SettingError, unknown_name
-from mprl.motion import HUMANOID, MotionClip, MotionLibrary, Reference, load, load_character
+from mprl.motion import HUMANOID, MotionClip, MotionLibrary, Reference, load_character
 from mprl.motion import rotations as rot
 from mprl.motion.characters.character import Character
 from mprl.simulation.backends import make_simulation
 from mprl.simulation.cpu import CpuSimulation
 from mprl.simulation.rendering import Marker
 
-PHYSICS_RATE = 120
-CONTROL_RATE = 30
 # rad beyond the reference at an action of 1: every actuator of a humanoid that follows exactly is then at its torque limit
 RESIDUAL_SCALE = 0.5
 # rad around the clips' mean pose at an action of 1
@@ -44,24 +42,10 @@ ABSOLUTE_SCALE = 1.5
 
 # control steps between two looks at what went wrong in the simulation: the only time that a GPU is waited for
 CHECK_EVERY = 32
-# rad/s up to which an actuator can make up for its joint's damping
-SPEED_RANGE = 15.0
 
 MotionSource = str | Path | MotionClip
 _ALL = slice(None)
 _RESET_OPTIONS = ("phase", "clip", "joint_noise", "reset_mask")
-
-
-class _Sensed(NamedTuple):
-    """The simulation's state in float32, read once a step: qpos in parts, qvel, body origins, sensors."""
-
-    root_position: Tensor  # (W, 3)
-    rotations: Tensor  # (W, 1 + balls, 4)
-    hinges: Tensor  # (W, hinges)
-    velocity: Tensor  # (W, nv)
-    bodies: Tensor  # (W, B, 3)
-    com: Tensor  # (W, 3)
-    com_velocity: Tensor  # (W, 3)
 
 
 class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
@@ -173,24 +157,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         character: str | Path = "humanoid",
     ) -> None:
         settings = {key: value for key, value in dict(locals()).items() if key not in ("self", "__class__")}
-        if reward not in REWARDS:
-            raise unknown_name("reward", str(reward), REWARDS, f"known: {', '.join(REWARDS)}")
-        if action_mode not in ("residual", "absolute"):
-            raise unknown_name("action mode", str(action_mode), ("residual", "absolute"), "known: residual, absolute")
-        if output not in ("numpy", "torch"):
-            raise unknown_name("output", str(output), ("numpy", "torch"), "known: numpy, torch")
-        if render_mode not in (None, "rgb_array"):
-            raise unknown_name("render mode", str(render_mode), ("rgb_array",), "known: rgb_array")
-        frames = target_frames if isinstance(target_frames, list | tuple) else ()
-        if not frames or not all(isinstance(frame, int) and frame >= 1 for frame in frames):
-            raise SettingError(f"target_frames must be whole numbers of at least 1, found {target_frames}")
-        if width < 1 or height < 1 or (render_worlds is not None and render_worlds < 1):
-            raise SettingError(f"width, height and render_worlds must be at least 1, found {width}, {height} and {render_worlds}")
-        if not (0 < time_limit < math.inf) or (max_episode_steps is not None and max_episode_steps < 1):
-            limit = f"time_limit={time_limit}" if max_episode_steps is None else f"max_episode_steps={max_episode_steps}"
-            raise SettingError(f"an episode must last longer than 0 s and end some time, found {limit}")
-        if tracking_termination is not None and not tracking_termination > 0:
-            raise SettingError(f"tracking_termination must be a distance above 0 m, or None, found {tracking_termination}")
+        checks.check(settings)
         self.device = available(device)
         self.character: Character = HUMANOID if character == "humanoid" else load_character(character)
         self._settings = settings
@@ -201,12 +168,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         for body in contact_bodies:
             if body not in self.character.body_names:
                 raise unknown_name("body", body, self.character.body_names, f"bodies of the {self.character.name}")
-        sources: list[Any] = list(motion) if isinstance(motion, list | tuple) else [motion]
-        for source in sources:
-            if not isinstance(source, str | Path | MotionClip):
-                raise SettingError(f"motion must be a name, a file, a MotionClip or a list of these, found {source!r}")
-        clips = [source if isinstance(source, MotionClip) else load(source) for source in sources]
-        self.library = MotionLibrary(clips, self.character, self.device)
+        self.library = MotionLibrary(checks.clips(motion), self.character, self.device)
 
         self.num_envs = num_envs
         self.output = output
@@ -225,30 +187,29 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self._render_worlds = min(render_worlds or (num_envs if num_envs <= 9 else 1), num_envs)
         self._renderers: list[Any] = []
 
-        spec = self.character.spec()
-        spec.option.timestep = 1.0 / PHYSICS_RATE
-        limits = self.character.model.actuator_forcerange[:, 1]
-        dampings = self.character.damping_lag * self.character.model.actuator_gainprm[:, 0]
-        for actuator, limit, damping in zip(spec.actuators, limits, dampings, strict=True):
-            # the limit on the whole torque, damping included, is kept by `_within_torque_limits`
-            actuator.forcerange = [-limit - SPEED_RANGE * damping, limit + SPEED_RANGE * damping]
-        root = self.character.body_names[0]
-        spec.add_sensor(name="com", type=mujoco.mjtSensor.mjSENS_SUBTREECOM, objtype=mujoco.mjtObj.mjOBJ_BODY, objname=root)
-        spec.add_sensor(name="com_velocity", type=mujoco.mjtSensor.mjSENS_SUBTREELINVEL, objtype=mujoco.mjtObj.mjOBJ_BODY, objname=root)
-        self.simulation = make_simulation(spec, num_envs, self.device, backend, num_threads)
+        self.simulation = make_simulation(simulated(self.character), num_envs, self.device, backend, num_threads)
         self.model = self.simulation.model
         # To ask what a tensor on a GPU holds (is any world to be reset, which?) is to wait for it. There, every world is computed
         # and masks choose; on a CPU it is faster to look and to compute only the worlds in question.
         self._looks = isinstance(self.simulation, CpuSimulation)
         self._unchecked = 0
         self._bad_action = torch.zeros((), dtype=torch.bool, device=self.device)
-        self._bind()
-        self._lay_out(tuple(contact_bodies), tuple(target_frames))
+        bind = self.simulation.bind
+        self._qpos, self._qvel, self._ctrl = bind("qpos"), bind("qvel"), bind("ctrl")
+        self._actuator_length, self._actuator_velocity = bind("actuator_length"), bind("actuator_velocity")
+        self.layout = Layout(self.character, self.simulation, tuple(contact_bodies))
+        # the PD target of a residual action is the reference one control step ahead, shown or not
+        look = tuple(target_frames) if target_frames[0] == 1 else (1, *target_frames)
+        self._look = torch.tensor(look, device=self.device) * self.control_step
+        self._shown = slice(len(look) - len(target_frames), None)
+        everything = torch.arange(len(self.library), device=self.device)
+        mean = self.library.sample(everything, 0.5 * self.library.durations).control.mean(dim=0)
+        self._absolute_offset = mean if action_mode == "absolute" else None
         self._task = self._make_task()
         self._steering = self._task.steering if self._task is not None else None
 
         balls, hinges = len(self.character.ball_joints), len(self.character.hinge_joints)
-        length = observations.size(balls, hinges, self.model.nv, self.model.nu, len(self._key_bodies), len(target_frames))
+        length = observations.size(balls, hinges, self.model.nv, self.model.nu, len(self.layout.key_bodies), len(target_frames))
         length += 2 * phase_observation + (self._task.size if self._task is not None else 0)
         self.single_observation_space = gym.spaces.Box(-np.inf, np.inf, (length,), np.float32)
         self.single_action_space = gym.spaces.Box(-1.0, 1.0, (self.model.nu,), np.float32)
@@ -266,39 +227,6 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self._next_control = torch.zeros(num_envs, self.model.nu, device=self.device)
         self._new_qpos, self._new_qvel = torch.zeros_like(self._qpos), torch.zeros_like(self._qvel)
         self._sense(_ALL)
-
-    # --- layout -------------------------------------------------------------------------------------------------------------
-
-    def _bind(self) -> None:
-        bind = self.simulation.bind
-        self._qpos, self._qvel, self._ctrl = bind("qpos"), bind("qvel"), bind("ctrl")
-        self._xpos, self._sensors = bind("xpos"), bind("sensordata")
-        self._actuator_length, self._actuator_velocity = bind("actuator_length"), bind("actuator_velocity")
-
-    def _lay_out(self, contact_bodies: tuple[str, ...], target_frames: tuple[int, ...]) -> None:
-        """Indices and constants of the character, as tensors."""
-        character, model = self.character, self.model
-        index = {name: i for i, name in enumerate(character.body_names)}
-        as_index = lambda values: torch.as_tensor(values, dtype=torch.long, device=self.device)  # noqa: E731
-        self._balls, self._hinges = as_index(character.ball_qpos.flatten()), as_index(character.hinge_qpos)
-        self._end_effectors = as_index([index[name] for name in (*character.hands, *character.feet)])
-        self._head = index[character.head]
-        self._key_bodies = as_index([index[name] for name in (*character.hands, *character.feet, character.head)])
-        self._fall_bodies = [index[name] + 1 for name in character.body_names if name not in contact_bodies]
-        self._com_columns = slice(int(model.sensor("com").adr[0]), int(model.sensor("com").adr[0]) + 3)
-        self._com_velocity_columns = slice(int(model.sensor("com_velocity").adr[0]), int(model.sensor("com_velocity").adr[0]) + 3)
-        dofs = tuple(model.joint(int(joint)).name for joint in model.dof_jntid[6:])
-        weights = joint_weights(character.joint_weights, character.body_names[0], character.ball_joints, character.hinge_joints, dofs)
-        self.joint_weights = type(weights)(*(w.to(self.device) for w in weights))
-        kp = character.model.actuator_gainprm[:, 0]
-        self._reach = torch.as_tensor(character.model.actuator_forcerange[:, 1] / kp, dtype=torch.float32, device=self.device)
-        self._lag = torch.as_tensor(character.damping_lag, dtype=torch.float32, device=self.device)
-        # the PD target of a residual action is the reference one control step ahead, shown or not
-        look = target_frames if target_frames[0] == 1 else (1, *target_frames)
-        self._look = torch.tensor(look, device=self.device) * self.control_step
-        self._shown = slice(len(look) - len(target_frames), None)
-        mean = self.library.sample(as_index(range(len(self.library))), 0.5 * self.library.durations).control.mean(dim=0)
-        self._absolute_offset = mean if self.action_mode == "absolute" else None
 
     def _make_task(self) -> Task | None:
         """The goal beside imitation; here none."""
@@ -339,7 +267,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self._sense(_ALL)
         times = self.times
         reference = self._synchronised(self.library.sample(self._clip, times), times)
-        reward, values = self._reward(self._character(), self._as_motion(reference), self.joint_weights)
+        reward, values = self._reward(self._character(), self._as_motion(reference), self.layout.joint_weights)
         goal: dict[str, Tensor] = {}
         if self._task is not None:
             scene = self._scene()
@@ -353,7 +281,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         never = torch.zeros_like(self._pending)
         failures = {"terminated_diverged": self.simulation.diverged.clone(), "terminated_contact": never, "terminated_tracking": never}
         if self.contact_termination:
-            failures["terminated_contact"] = terminations.forbidden_contact(self.simulation.contacts(self._fall_bodies))
+            failures["terminated_contact"] = terminations.forbidden_contact(self.simulation.contacts(self.layout.fall_bodies))
         if self.tracking_termination is not None:
             failures["terminated_tracking"] = terminations.tracking_lost(error, self.tracking_termination)
         terminated = terminations.any_of(failures)
@@ -444,7 +372,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
 
     def set_autoreset_mode(self, mode: AutoresetMode | str) -> None:
         """Change how worlds are reset; the next call must be `reset`."""
-        self.autoreset_mode = _autoreset(mode)
+        self.autoreset_mode = checks.autoreset(mode)
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
         self._ready = False
 
@@ -544,8 +472,8 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         The model applies kd as joint damping, outside the actuators' own limit, because a saturated actuator would lose it
         (docs/decisions.md); so what damping takes from a moving joint is given back here, once a control step.
         """
-        centre = torch.addcmul(self._actuator_length.float(), self._lag, self._actuator_velocity.float())
-        return torch.clamp(target, centre - self._reach, centre + self._reach)
+        centre = torch.addcmul(self._actuator_length.float(), self.layout.lag, self._actuator_velocity.float())
+        return torch.clamp(target, centre - self.layout.reach, centre + self.layout.reach)
 
     def _may_hold(self, mask: Tensor) -> bool:
         """Whether there is anything to do for the masked worlds, as far as that can be known without waiting for a GPU."""
@@ -557,17 +485,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
 
     def _sense(self, worlds: slice | Tensor) -> None:
         """Read the simulation's state, of all worlds or of those at some indices."""
-        copy: dict[str, Any] = {"dtype": torch.float32, "copy": True}  # not a view of what the simulation goes on to change
-        qpos, sensors = self._qpos[worlds].to(**copy), self._sensors[worlds].to(**copy)
-        fresh = _Sensed(
-            qpos[:, :3],
-            qpos.index_select(1, self._balls).unflatten(1, (-1, 4)),
-            qpos.index_select(1, self._hinges),
-            self._qvel[worlds].to(**copy),
-            self._xpos[worlds, 1:].to(**copy),
-            sensors[:, self._com_columns],
-            sensors[:, self._com_velocity_columns],
-        )
+        fresh = self.layout.read(worlds)
         if isinstance(worlds, slice):
             self._now = fresh
         else:
@@ -575,19 +493,10 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
                 mine[worlds] = new
 
     def _character(self) -> Motion:
-        now = self._now
-        return self._motion(now.root_position, now.rotations, now.hinges, now.velocity, now.bodies, now.com, now.com_velocity)
+        return self.layout.motion(self._now)
 
     def _as_motion(self, reference: Reference) -> Motion:
-        r = reference
-        return self._motion(r.root_position, r.rotations, r.hinges, r.qvel, r.body_position, r.com, r.com_velocity)
-
-    def _motion(
-        self, root: Tensor, rotations: Tensor, hinges: Tensor, velocity: Tensor, bodies: Tensor, com: Tensor, com_velocity: Tensor
-    ) -> Motion:
-        end_effectors = bodies.index_select(1, self._end_effectors)
-        local = observations.local_end_effectors(root, observations.heading_of(rotations[:, 0]), end_effectors)
-        return Motion(root, rotations, hinges, velocity, end_effectors, local, bodies[:, self._head], com, com_velocity)
+        return self.layout.motion_of(reference)
 
     def _scene(self) -> Scene:
         now = self._now
@@ -629,8 +538,8 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self._next_control[worlds] = feedforward[:, 0]
         shown = self._shown
         targets = Targets(position[:, shown] + self._offset[worlds].unsqueeze(1), rotation[:, shown], control[:, shown])
-        now = self._now if isinstance(worlds, slice) else _Sensed(*(value[worlds] for value in self._now))
-        key_bodies = now.bodies.index_select(1, self._key_bodies)
+        now = self._now.of(worlds)
+        key_bodies = now.bodies.index_select(1, self.layout.key_bodies)
         observation = observations.observe(now.root_position, now.rotations, now.hinges, now.velocity, key_bodies, targets)
         if self.phase_observation:
             angle = 2 * torch.pi * self.library.phase(clip, times)
@@ -685,11 +594,11 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     def _disturbed(self, qpos: Tensor, noise: Tensor) -> Tensor:
         """Joints turned by normal noise of a standard deviation for each world, (W,) rad."""
         qpos = qpos.clone()
-        balls = self._balls.view(-1, 4)[1:]
+        balls = self.layout.balls.view(-1, 4)[1:]
         normal: dict[str, Any] = {"generator": self._random, "dtype": qpos.dtype, "device": self.device}
         turn = torch.randn(len(qpos), len(balls), 3, **normal) * noise[:, None, None]
         qpos[:, balls] = rot.multiply(qpos[:, balls], rot.from_rotation_vector(turn))
-        qpos[:, self._hinges] += noise[:, None] * torch.randn(len(qpos), len(self._hinges), **normal)
+        qpos[:, self.layout.hinges] += noise[:, None] * torch.randn(len(qpos), len(self.layout.hinges), **normal)
         return qpos
 
     def _out(self, value: Tensor) -> Any:
@@ -709,13 +618,3 @@ class DeepMimicEnv(SingleWorld):
 
 def _host(value: Tensor) -> np.ndarray:
     return value.double().numpy(force=True)
-
-
-def _autoreset(mode: AutoresetMode | str) -> AutoresetMode:
-    if isinstance(mode, AutoresetMode):
-        return mode
-    mode = str(mode)
-    known = {m.name.lower(): m for m in AutoresetMode} | {m.value.lower(): m for m in AutoresetMode}
-    if mode.lower() not in known:
-        raise unknown_name("autoreset mode", mode, [m.name for m in AutoresetMode], "known: NEXT_STEP, SAME_STEP, DISABLED")
-    return known[mode.lower()]

@@ -92,7 +92,7 @@ def record(envs: Any, policy: Policy, seed: int, watch: Callable[[], None] | Non
         motions = envs.motions()  # of the characters, of the reference
         for reward in (RELEASE, PAPER):
             # a step that ends in failure earns nothing
-            rewards[reward.name].append(torch.where(terminated, 0.0, reward(motions[0], motions[1], envs.joint_weights)[0]))
+            rewards[reward.name].append(torch.where(terminated, 0.0, reward(motions[0], motions[1], envs.layout.joint_weights)[0]))
         body, reference = envs.body_positions()
         resync = envs._offset.clone()
         values = (alive.clone(), terminated & alive, body.clone(), reference, resync, earned, info["phase"], info["saturation"])

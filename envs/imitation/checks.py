@@ -1,0 +1,63 @@
+"""What the environment's arguments may be: each mistake is one line, before anything is built."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gymnasium.vector import AutoresetMode
+
+from mprl.envs.imitation.rewards import REWARDS
+from mprl.errors import SettingError, unknown_name
+from mprl.motion import MotionClip, load
+
+_CHOICES = {
+    "reward": ("reward", tuple(REWARDS)),
+    "action_mode": ("action mode", ("residual", "absolute")),
+    "output": ("output", ("numpy", "torch")),
+    "render_mode": ("render mode", ("rgb_array",)),
+}
+
+
+def check(settings: Mapping[str, Any]) -> None:
+    """Raise a `SettingError` or an `UnknownNameError` for an argument of the environment that cannot work."""
+    for argument, (what, known) in _CHOICES.items():
+        value = settings[argument]
+        if value not in known and not (value is None and argument == "render_mode"):
+            raise unknown_name(what, str(value), known, f"known: {', '.join(known)}")
+    target_frames = settings["target_frames"]
+    frames = target_frames if isinstance(target_frames, list | tuple) else ()
+    if not frames or not all(isinstance(frame, int) and frame >= 1 for frame in frames):
+        raise SettingError(f"target_frames must be whole numbers of at least 1, found {target_frames}")
+    width, height, render_worlds = settings["width"], settings["height"], settings["render_worlds"]
+    if width < 1 or height < 1 or (render_worlds is not None and render_worlds < 1):
+        raise SettingError(f"width, height and render_worlds must be at least 1, found {width}, {height} and {render_worlds}")
+    time_limit, most = settings["time_limit"], settings["max_episode_steps"]
+    if not (0 < time_limit < math.inf) or (most is not None and most < 1):
+        limit = f"time_limit={time_limit}" if most is None else f"max_episode_steps={most}"
+        raise SettingError(f"an episode must last longer than 0 s and end some time, found {limit}")
+    tracking = settings["tracking_termination"]
+    if tracking is not None and not tracking > 0:
+        raise SettingError(f"tracking_termination must be a distance above 0 m, or None, found {tracking}")
+
+
+def clips(motion: Any) -> list[MotionClip]:
+    """The clips that `motion` names: a shipped one, a file, a `MotionClip`, or a list of these."""
+    sources: list[Any] = list(motion) if isinstance(motion, list | tuple) else [motion]
+    for source in sources:
+        if not isinstance(source, str | Path | MotionClip):
+            raise SettingError(f"motion must be a name, a file, a MotionClip or a list of these, found {source!r}")
+    return [source if isinstance(source, MotionClip) else load(source) for source in sources]
+
+
+def autoreset(mode: AutoresetMode | str) -> AutoresetMode:
+    """The mode of this name, in either spelling."""
+    if isinstance(mode, AutoresetMode):
+        return mode
+    mode = str(mode)
+    known = {m.name.lower(): m for m in AutoresetMode} | {m.value.lower(): m for m in AutoresetMode}
+    if mode.lower() not in known:
+        raise unknown_name("autoreset mode", mode, [m.name for m in AutoresetMode], "known: NEXT_STEP, SAME_STEP, DISABLED")
+    return known[mode.lower()]
