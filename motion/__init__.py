@@ -6,6 +6,7 @@ from mprl.motion import MotionClip, MotionLibrary, load
 from mprl.motion.body.smpl import SmplBody
 from mprl.motion.characters.humanoid import HUMANOID
 from mprl.motion.characters.mjcf import load_character
+from mprl.motion.characters.smpl import SmplCharacter
 from mprl.motion.clip import MotionClip, Provenance, Skeleton
 from mprl.motion.library import MotionLibrary, Reference
 from mprl.motion.load import load, motions
@@ -18,6 +19,7 @@ __all__ = [
     "Reference",
     "Skeleton",
     "SmplBody",
+    "SmplCharacter",
     "load",
     "load_character",
     "motions",

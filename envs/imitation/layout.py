@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import mujoco
@@ -72,7 +72,7 @@ class Layout:
         model, device = simulation.model, simulation.device
         index = {name: i for i, name in enumerate(character.body_names)}
 
-        def as_index(values: Sequence[int]) -> Tensor:
+        def as_index(values: Any) -> Tensor:
             return torch.as_tensor(values, dtype=torch.long, device=device)
 
         self.balls, self.hinges = as_index(character.ball_qpos.flatten()), as_index(character.hinge_qpos)

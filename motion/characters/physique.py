@@ -68,7 +68,6 @@ def _measure(body: SmplBody, parts: Parts, betas: Tensor) -> list[Physique]:
         vertices, joints = (from_smpl(points.double().cpu()).numpy() for points in body(betas))
     floor = np.array([0.0, 0.0, 1.0]) * vertices[..., 2].min(axis=1)[:, None, None]
     vertices, joints = vertices - floor, joints - floor
-    solids = parts.solids(vertices)
     at = dict(zip(JOINTS, np.moveaxis(joints, 1, 0), strict=True))
     capsules: dict[str, Capsules] = {}
     boxes: dict[str, Boxes] = {}
@@ -83,6 +82,8 @@ def _measure(body: SmplBody, parts: Parts, betas: Tensor) -> list[Physique]:
             capsules[name] = fit_capsules(points, _direction(name, at))
             distance = capsule_distance(points, capsules[name])
         misfit[:, number] = np.abs(distance).mean(axis=1)
+    axes = [capsules[name].ends if name in capsules else boxes[name].spine() for name in JOINTS]
+    solids = parts.solids(vertices, np.stack(axes, axis=1))
     return [
         Physique(
             float(np.ptp(vertices[i, :, 2])),

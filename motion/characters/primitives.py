@@ -26,6 +26,11 @@ class Boxes(NamedTuple):
     half: Array
     axes: Array
 
+    def spine(self) -> Array:
+        """The middle line along the first axis, as far from the ends as from the nearest side, (B, 2, 3) m."""
+        reach = np.maximum(self.half[:, 0] - self.half.min(axis=1), 0.0)[:, None] * self.axes[:, 0]
+        return np.stack((self.centre - reach, self.centre + reach), axis=1)
+
 
 def fit_capsules(points: Array, along: Array) -> Capsules:
     """The capsule whose surface is nearest to the points, by Gauss-Newton from one along a direction.

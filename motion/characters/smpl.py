@@ -42,10 +42,10 @@ class _Joint(NamedTuple):
     weight: float  # in the pose and velocity errors
 
 
-# DeepMimic's humanoid (45 kg) brought to 70 kg has kp 780 and 310 N m at the hip, 780 and 230 at the knee, 620 and 140 at the ankle, 1560 and
-# 310 at the chest, 620 and 160 at the shoulder, 470 and 90 at the elbow; PHC's SMPL humanoid has kp 800 in the legs, 500 at the toes, 1000
-# in the spine, 500 at collar, neck, head, shoulder and elbow, 300 at the hands, and kd = kp / 10 everywhere. What DeepMimic has in one
-# joint (chest, neck) is shared by SMPL's.
+# DeepMimic's humanoid (45 kg) brought to 70 kg has kp 780 and 310 N m at the hip, 780 and 230 at the knee, 620 and 140 at the ankle, 1560
+# and 310 at the chest, 620 and 160 at the shoulder, 470 and 90 at the elbow; PHC's SMPL humanoid has kp 800 in the legs, 500 at the
+# toes, 1000 in the spine, 500 at collar, neck, head, shoulder and elbow, 300 at the hands, and kd = kp / 10 everywhere. What DeepMimic
+# has in one joint (chest, neck) is shared by SMPL's. With 800 at the ankle all shapes stand by PD control alone, with 600 they fall.
 _TABLE = {
     "hip": _Joint(800, 310, 0.02, 150, 0.5),
     "knee": _Joint(800, 235, 0.02, 165, 0.3),
@@ -150,7 +150,12 @@ class SmplCharacter(Character):
         spec.modelname = "smpl"
         spec.compiler.degree = False
         option = spec.option
-        option.timestep, option.integrator, option.iterations, option.ls_iterations = 1 / 120, mujoco.mjtIntegrator.mjINT_IMPLICITFAST, 20, 20
+        option.timestep, option.integrator, option.iterations, option.ls_iterations = (
+            1 / 120,
+            mujoco.mjtIntegrator.mjINT_IMPLICITFAST,
+            20,
+            20,
+        )
         spec.memory = 2**20
         friction = [0.9, 0.005, 0.0001]
         floor = spec.worldbody.add_geom(name="floor", type=mujoco.mjtGeom.mjGEOM_PLANE, size=[0, 0, 0.05], rgba=[0.55, 0.58, 0.62, 1])
@@ -219,7 +224,7 @@ def shape_of(betas: Any, count: int) -> NDArray[np.float64]:
         SettingError: another count, not numbers, or not finite.
     """
     try:
-        array = np.array(betas, dtype=np.float64)
+        array = np.array(betas.tolist() if isinstance(betas, torch.Tensor) else betas, dtype=np.float64)
     except (TypeError, ValueError):
         raise SettingError(f"betas: expected {count} numbers, found {str(betas)[:60]!r}") from None
     if array.ndim not in (1, 2) or array.shape[-1] != count or not array.size:
