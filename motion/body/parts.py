@@ -39,17 +39,18 @@ class Parts:
         mover = weights.argmax(axis=1)
         self.vertices = [np.flatnonzero(mover == joint) for joint in range(joints)]
         self._weights = weights
+        owner = weights[faces].sum(axis=1).argmax(axis=1)
+        self._faces = faces[np.argsort(owner, kind="stable")]
+        ends = 3 * np.bincount(owner, minlength=joints).cumsum()
+        self._mine = [slice(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
         # each prism as three tetrahedra; in the order of the vertices' numbers, so that neighbours cut their common side alike
-        order = np.argsort(faces, axis=1)
-        a, b, c = np.take_along_axis(faces, order, axis=1).T
+        order = np.argsort(self._faces, axis=1)
+        a, b, c = np.take_along_axis(self._faces, order, axis=1).T
         even = np.isin(order @ [9, 3, 1], [5, 15, 19])  # (0 1 2), (1 2 0), (2 0 1): turned, not mirrored
         d, e, f = a + vertices, b + vertices, c + vertices  # on the bones
-        self._tetrahedra = np.stack([np.stack(t, axis=-1) for t in ((a, b, c, f), (a, b, f, e), (a, d, e, f))], axis=1)
-        self._tetrahedra[even] = self._tetrahedra[even][..., [1, 0, 2, 3]]
-        owner = weights[faces].sum(axis=1).argmax(axis=1)
-        self._sums = np.zeros((joints, 3 * len(faces)))
-        self._sums[np.repeat(owner, 3), np.arange(3 * len(faces))] = 1.0
-        self._faces = faces
+        tetrahedra = np.stack([np.stack(t, axis=-1) for t in ((a, b, c, f), (a, b, f, e), (a, d, e, f))], axis=1)
+        tetrahedra[even] = tetrahedra[even][..., [1, 0, 2, 3]]
+        self._tetrahedra = tetrahedra.reshape(-1, 4)
 
     def solids(self, vertices: Array, bones: Array) -> Solids:
         """Volume, centre and inertia of every part.
@@ -58,17 +59,21 @@ class Parts:
             vertices: of the meshes, (B, V, 3) m.
             bones: where each joint's bone begins and ends, (B, J, 2, 3) m.
         """
-        corners = np.concatenate((vertices, self._on_bones(vertices, bones)), axis=1)[:, self._tetrahedra.reshape(-1, 4)]
-        size = np.linalg.det(corners[:, :, 1:] - corners[:, :, :1]) / 6.0  # (B, T)
-        total = corners.sum(axis=2)
-        second = np.einsum("btki,btkj->btij", corners, corners) + total[..., :, None] * total[..., None, :]
-        volume = size @ self._sums.T
-        centre = self._sums @ (size[..., None] * total / 4.0) / volume[..., None]
-        products = (self._sums @ (size[..., None, None] / 20.0 * second).reshape(*size.shape, 9)).reshape(*volume.shape, 3, 3)
+        x = np.concatenate((vertices, self._on_bones(vertices, bones)), axis=1)[:, self._tetrahedra]  # (B, T, 4 corners, 3)
+        size = _determinant(x[:, :, 1:] - x[:, :, :1]) / 6.0  # (B, T)
+        total = x.sum(axis=2)
+        second = np.matmul(np.swapaxes(x, -1, -2), x) + total[..., :, None] * total[..., None, :]
+        volume = self._of_parts(size)
+        centre = self._of_parts(size[..., None] * total / 4.0) / volume[..., None]
+        products = self._of_parts(size[..., None, None] / 20.0 * second)
         products -= volume[..., None, None] * centre[..., :, None] * centre[..., None, :]
-        share = (np.linalg.det(vertices[:, self._faces]).sum(axis=1) / 6.0 / volume.sum(axis=1))[:, None]
+        share = (_determinant(vertices[:, self._faces]).sum(axis=1) / 6.0 / volume.sum(axis=1))[:, None]
         inertia = np.trace(products, axis1=-2, axis2=-1)[..., None, None] * np.eye(3) - products
         return Solids(share * volume, centre, share[..., None, None] * inertia)
+
+    def _of_parts(self, values: Array) -> Array:
+        """Sums over the tetrahedra of each part, (B, T, ...) -> (B, J, ...)."""
+        return np.stack([values[:, mine].sum(axis=1) for mine in self._mine], axis=1)
 
     def _on_bones(self, vertices: Array, bones: Array) -> Array:
         """Where vertices fall on the bones: the nearest points of those that move them, by their weights, (B, V, 3) m."""
@@ -81,3 +86,9 @@ class Parts:
             )
             found[:, mine] += weight[mine, None] * (start + along.clip(0.0, 1.0) * line)
         return found
+
+
+def _determinant(rows: Array) -> Array:
+    """Of 3 x 3 matrices, (..., 3, 3)."""
+    a, b, c = np.moveaxis(rows, -2, 0)
+    return np.asarray((a * np.cross(b, c)).sum(axis=-1))

@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 DENSITY = 985.0  # kg/m³, of a living person with air in the lungs
 FEET = ("left_ankle", "right_ankle", "left_foot", "right_foot")
 HANDS = ("left_wrist", "right_wrist", "left_hand", "right_hand")
-_AT_ONCE = 32  # bodies measured in one go
+_AT_ONCE = 8  # bodies measured in one go
 _UP, _LEFT = np.array([0.0, 0.0, 1.0]), np.array([0.0, 1.0, 0.0])
 # which way a capsule lies: across the trunk, up the head, along the limbs (to the next joint, or on from the last one)
 _ACROSS = ("pelvis", "spine1", "spine2", "spine3", "left_collar", "right_collar")
