@@ -129,8 +129,8 @@ class Evaluation:
     """Measures the agent on a schedule of steps, adds what it finds to the metrics as `evaluation_…`, and keeps the best agent.
 
     Each time in a new environment with the same seed, and without exploration: learning goes on as if nothing had happened. The score
-    is the normalised return where the environment gives one, else the mean return. `best/` is an agent's folder with an
-    `score.json` beside it.
+    is the normalised return where the environment gives one, else the mean return. `best/` is an agent's folder with a
+    `score.json` in it.
 
     Args:
         folder: the run folder.

@@ -105,6 +105,8 @@ class PPO(OnPolicyAgent):
             rollout.reward, rollout.value, rollout.next_value, rollout.terminated, rollout.truncated, s.gamma, s.gae_lambda
         )
         value, advantage = rollout.flat(rollout.value), rollout.flat(advantage)
+        if not len(advantage):
+            return {}  # all worlds were only reset
         returns = advantage + value
         model.returns.update(returns)
         target = (returns - model.returns.mean) / model.returns.std

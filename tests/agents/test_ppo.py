@@ -142,6 +142,31 @@ def logged(key: str, **settings: Any) -> list[float]:
     return values
 
 
+class ThreeSteps(gym.Env[Any, Any]):
+    """Every episode is cut off after three steps; each is worth 1."""
+
+    observation_space = gym.spaces.Box(0, 3, (1,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.steps = 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.steps += 1
+        return np.full(1, self.steps, np.float32), 1.0, False, self.steps == 3, {}
+
+
+def test_an_iteration_in_which_all_worlds_were_only_reset_teaches_nothing():
+    """Under NEXT_STEP each fourth step of every world is none."""
+    envs, told = gym.vector.SyncVectorEnv([ThreeSteps] * 2, autoreset_mode=AutoresetMode.NEXT_STEP), []
+    agent = PPO(envs, n_steps=1, batch_size=2, hidden=(4,), normalize_observations=False, gamma=0.5)
+    agent.learn(40, callback=lambda _, metrics: told.append("policy_loss" in metrics))
+    assert told == [True, True, True, False] * 5
+    assert agent.parameters.vector.isfinite().all()
+
+
 def test_the_step_size_follows_the_kl_divergence():
     limits = dict(learning_rate=3e-4, min_learning_rate=1e-4, max_learning_rate=2e-3)
     lower, higher, kept = (logged("learning_rate", **limits, target_kl=target) for target in (1e-7, 1e3, None))
