@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from mprl.errors import MotionFormatError
 from mprl.motion import MotionClip, Provenance, Skeleton, load
-from mprl.motion.formats import npz
+from mprl.motion.formats import members, npz
 
 SKELETON = Skeleton(("root", "arm"), (-1, 0), [[0, 0, 0], [0, 0.3, 0]], "T-pose")
 
@@ -151,7 +151,7 @@ def test_changed_bytes_are_read_or_refused_never_worse(tmp_path, data):
 
 
 def test_a_file_that_unpacks_to_far_more_is_refused_before_it_is_unpacked(path, monkeypatch):
-    monkeypatch.setattr(npz, "MAX_BYTES", 2**20)  # 512 MiB, but so large a test file takes seconds to write
+    monkeypatch.setattr(members, "MAX_BYTES", 2**20)  # 512 MiB, but so large a test file takes seconds to write
     np.savez_compressed(path, **arrays(), zeros=np.zeros(10**6))
     assert path.stat().st_size < 20_000
     assert "unpacks to 7 MiB, expected at most 1" in refused(path)
