@@ -9,7 +9,7 @@ from mprl.motion.characters.mjcf import load_character
 from mprl.motion.characters.smpl import SmplCharacter
 from mprl.motion.clip import MotionClip, Provenance, Skeleton
 from mprl.motion.library import MotionLibrary, Reference
-from mprl.motion.load import load, motions
+from mprl.motion.load import load, load_all, motions
 
 __all__ = [
     "HUMANOID",
@@ -21,6 +21,7 @@ __all__ = [
     "SmplBody",
     "SmplCharacter",
     "load",
+    "load_all",
     "load_character",
     "motions",
 ]

@@ -2,13 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from mprl.errors import MotionFormatError, unknown_name
+from mprl.errors import MotionFormatError, SettingError, unknown_name
+from mprl.motion.characters.character import Character
 from mprl.motion.clip import MotionClip
-from mprl.motion.formats import deepmimic, npz
+from mprl.motion.formats import amass, bvh, csv, deepmimic, npz, pickled
+from mprl.motion.formats.members import read_members
 
-READERS = {".txt": deepmimic.read, ".json": deepmimic.read, ".npz": npz.read}
+if TYPE_CHECKING:
+    from mprl.motion.body.smpl import SmplBody
+
+
+def _read_npz(path: Path, **options: Any) -> MotionClip:
+    """Our own file or one of AMASS, by its keys."""
+    _, names = read_members(path, {})
+    if amass.is_amass(names):
+        return amass.read(path, **options)
+    return npz.read(path)
+
+
+READERS: dict[str, Any] = {
+    ".txt": deepmimic.read, ".json": deepmimic.read, ".npz": _read_npz, ".bvh": bvh.read, ".csv": csv.read,
+    ".pkl": pickled.read, ".pickle": pickled.read, ".joblib": pickled.read,
+}  # fmt: skip
+# what may be said about a file of a kind, beyond its path
+OPTIONS: dict[Any, tuple[str, ...]] = {
+    deepmimic.read: (), _read_npz: ("up", "body"), bvh.read: ("scale", "up"), csv.read: ("character", "body"),
+    pickled.read: ("clip", "character", "body"),
+}  # fmt: skip
 CLIPS = Path(__file__).with_name("clips")
 
 
@@ -17,12 +41,29 @@ def motions() -> dict[str, Path]:
     return {path.stem: path for path in sorted(CLIPS.glob("*.npz"))}
 
 
-def load(motion: str | Path) -> MotionClip:
+def load(
+    motion: str | Path,
+    *,
+    clip: str | None = None,
+    scale: float | str | None = None,
+    up: str | None = None,
+    character: Character | str | Path | None = None,
+    body: SmplBody | None = None,
+) -> MotionClip:
     """Load a clip that ships with the package by its name, or any motion file by its path.
+
+    Args:
+        motion: a name, or a file: our own `.npz`, AMASS `.npz`, BVH, DeepMimic `.txt`, MimicKit, GMR or PHC `.pkl`, or `.csv`.
+        clip: which motion of a file that holds several.
+        scale: metres in the file's unit, or "cm", "inch", ...; BVH only, where it is otherwise found.
+        up: the file's axis that points up, "y", "z", ...; BVH, where it is otherwise found, and SMPL's parameters (z).
+        character: whose joint angles a pickle or a `.csv` holds: a character, the path of its MJCF, or "humanoid".
+        body: whose bones a motion of SMPL's joints has; by default the free body.
 
     Raises:
         UnknownNameError: no such name.
         MotionFormatError: no such file, an unknown kind of file, or a broken one.
+        SettingError: an option that this kind of file does not have.
     """
     shipped = motions()
     if isinstance(motion, str) and motion in shipped:
@@ -34,7 +75,23 @@ def load(motion: str | Path) -> MotionClip:
     reader = READERS.get(path.suffix.lower())
     if reader is None and _exists(path):
         raise MotionFormatError(f"{path}: unknown kind of motion file; known are {', '.join(READERS)}")
-    return (reader or deepmimic.read)(path)
+    reader = reader or deepmimic.read
+    given = {"clip": clip, "scale": scale, "up": up, "character": character, "body": body}
+    options = {name: value for name, value in given.items() if value is not None}
+    for name in options:
+        if name not in OPTIONS[reader] and name != "body":
+            takes = ", ".join(suffix for suffix, other in READERS.items() if name in OPTIONS[other])
+            raise SettingError(f"{path}: '{name}' can be said of {takes} files only")
+    return reader(path, **{name: value for name, value in options.items() if name in OPTIONS[reader]})
+
+
+def load_all(path: str | Path, **options: Any) -> Iterator[MotionClip]:
+    """Every motion of a file, of which most kinds hold one; arguments and errors as of `load`."""
+    path = Path(path)
+    if READERS.get(path.suffix.lower()) is not pickled.read or options.get("clip") is not None:
+        yield load(path, **options)
+        return
+    yield from pickled.read_all(path, **{name: value for name, value in options.items() if name in ("character", "body")})
 
 
 def _exists(path: Path) -> bool:

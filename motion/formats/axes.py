@@ -45,7 +45,9 @@ class Frame:
         return f"{_WORDS[unit] if unit else f'units of {self.scale:g} m'}, {self.up} up, facing {self.facing}"
 
 
-def find(names: Sequence[str], parents: Sequence[int], rest: np.ndarray, posed: np.ndarray, scale: float | str | None, up: str | None) -> Frame:
+def find(
+    names: Sequence[str], parents: Sequence[int], rest: np.ndarray, posed: np.ndarray, scale: float | str | None, up: str | None
+) -> Frame:
     """The frame of a file of some skeleton.
 
     Args:

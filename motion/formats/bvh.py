@@ -26,6 +26,7 @@ from mprl.motion.kinematics import forward_kinematics
 
 log = logging.getLogger("mprl")
 END = "_end"
+_CLOSE = -1  # in place of a joint: its children are written
 _LOOKED_AT = 200  # frames, for which way is up
 
 
@@ -55,9 +56,7 @@ def read(path: str | Path, *, scale: float | str | None = None, up: str | None =
     skeleton = Skeleton(names, parents, offsets @ frame.relabel.T * frame.scale, rest_pose="as in the file")
     source = f"{path.name} ({frame})"
     try:
-        return MotionClip(
-            path.stem, skeleton, text.frame_rate, root @ frame.relabel.T * frame.scale, turned, provenance=Provenance(source)
-        )
+        return MotionClip(path.stem, skeleton, text.frame_rate, root @ frame.relabel.T * frame.scale, turned, provenance=Provenance(source))
     except MotionFormatError as error:
         raise MotionFormatError(f"{path}: {error}") from None
 
@@ -159,12 +158,12 @@ def _write_joint(out: io.StringIO, clip: MotionClip, offsets: np.ndarray, root: 
     children: list[list[int]] = [[] for _ in skeleton.names]
     for joint, parent in enumerate(skeleton.parents[1:], start=1):
         children[parent].append(joint)
-    still = (np.abs(clip.rotations[..., 1:]) < 1e-12).all(axis=(0, 2))
-    stack: list[tuple[int, int] | tuple[None, int]] = [(root, 0)]
+    still = np.abs(clip.rotations[..., 1:]).max(axis=(0, 2)) < 1e-12
+    stack = [(root, 0)]
     while stack:
         joint, depth = stack.pop()
         tabs = "\t" * depth
-        if joint is None:
+        if joint == _CLOSE:
             out.write(f"{tabs}}}\n")
             continue
         offset = " ".join(f"{value + 0.0:.12g}" for value in offsets[joint])
@@ -177,7 +176,7 @@ def _write_joint(out: io.StringIO, clip: MotionClip, offsets: np.ndarray, root: 
         out.write(f"{tabs}{kind} {name}\n{tabs}{{\n{tabs}\tOFFSET {offset}\n")
         out.write(f"{tabs}\tCHANNELS {6 if positions else 3} {positions}Zrotation Xrotation Yrotation\n")
         order.append(joint)
-        stack.append((None, depth))
+        stack.append((_CLOSE, depth))
         if not children[joint]:
             out.write(f"{tabs}\tEnd Site\n{tabs}\t{{\n{tabs}\t\tOFFSET 0 0 0\n{tabs}\t}}\n")
         stack.extend((child, depth + 1) for child in reversed(children[joint]))
