@@ -39,6 +39,7 @@ MAX_JOINTS = 1000
 MAX_DEPTH = 200
 MAX_ROTATIONS = 2**24  # frames times joints; an hour of a body with fingers at 60 Hz
 _CHANNEL = {name.lower(): name for name in CHANNELS}
+_KEYWORDS = ("{", "}", "OFFSET", "CHANNELS", "JOINT", "END", "ROOT", "MOTION")
 _WORD = re.compile(r"[{}]|[^\s{}]+")
 
 
@@ -136,7 +137,7 @@ class _Hierarchy:
                     pending, words = self.add(word, name, open_joints, number), words[end:]
                 elif word in ("OFFSET", "CHANNELS") and open_joints:
                     joint = self.joints[open_joints[-1]]
-                    end = next((i for i, other in enumerate(words) if other in "{}"), len(words))
+                    end = next((i for i, other in enumerate(words) if i and other.upper() in _KEYWORDS), len(words))
                     columns = self.fill(joint, word, words[1:end], number, columns)
                     words = words[end:]
                 else:

@@ -212,8 +212,9 @@ def npz_files(draw: st.DrawFn) -> bytes:
 
 
 WORDS = [
-    "{", "}", "ROOT", "JOINT", "End Site", "MOTION", "HIERARCHY", "OFFSET", "CHANNELS", "OFFSET 1 2 3", "CHANNELS 0", "CHANNELS 1 Xposition",
-    "CHANNELS 3 Zrotation Xrotation Yrotation", "JOINT Hips {", "Frames: 1000000000", "Frames: -1", "Frame Time: 0", "Frame Time: nan",
+    "{", "}", "ROOT", "JOINT", "End Site", "MOTION", "HIERARCHY", "OFFSET", "CHANNELS", "OFFSET 1 2 3", "CHANNELS 0",
+    "CHANNELS 1 Xposition", "CHANNELS 3 Zrotation Xrotation Yrotation", "JOINT Hips {",
+    "Frames: 1000000000", "Frames: -1", "Frame Time: 0", "Frame Time: nan",
     "Zrotation", "0", "-1", "1e300", "nan", "inf", "9" * 5000, "1_0", "0x1", "\x00", "\ufeff", "é", "", ",", ";", "\n", "#", '"',
     "# frame_rate: nan", "time", "root_w", "chest_w", "root_rx", "a" * 5000, "{" * 5000, "JOINT a {" * 3000, "JOINT a\n{\n" * 300,
     "0 " * 50_000, "1\n" * 50_000, "," * 50_000,
