@@ -53,6 +53,8 @@ def read(path: str | Path, *, character: Character | str | Path | None = None, b
     columns = dict(zip(names, rows.T, strict=True))
     if "time" in columns:
         rate = _rate_of_times(path, columns.pop("time"), rate)
+    if rate is not None and not 1e-3 <= rate <= 1e4:
+        raise MotionFormatError(f"{path}: expected a frame rate of .001 to 10000 Hz, found {rate:g}")
     if rate is None:
         raise MotionFormatError(f"{path}: expected a column 'time', or a line '# frame_rate: 30' above the names of the columns")
     joints = {match[1] for name in columns if (match := _JOINT.match(name)) and match[1] not in ("root", "root_r", "root_q")}
@@ -112,7 +114,7 @@ def _rate_of_times(path: Path, times: np.ndarray, rate: float | None) -> float:
     if not (steps > 0).all() or steps.max() - steps.min() > 0.01 * steps.mean() + 2e-3 * (steps.mean() > 0.01):
         raise MotionFormatError(f"{path}, column 'time': expected even steps forward, found {steps.min():.4g} to {steps.max():.4g} s")
     found = len(steps) / (times[-1] - times[0])
-    if rate is not None and abs(found / rate - 1) > 0.01:
+    if rate is not None and abs(found - rate) > 0.01 * abs(rate):
         raise MotionFormatError(f"{path}: two frame rates: {rate:g} Hz in the comment, {found:.4g} Hz by the column 'time'")
     return float(found) if rate is None else rate
 
