@@ -100,12 +100,15 @@ class Dice(gym.Env[Any, Any]):
         return self.np_random.normal(size=2).astype(np.float32), float(action * self.steps), bool(over), self.steps == 7, {}
 
 
-@pytest.mark.parametrize("discount_gradient", [False, True])
+@pytest.mark.parametrize(("discount_gradient", "baseline"), [(False, "none"), (True, "none"), (False, "value")])
 @pytest.mark.parametrize("mode", AutoresetMode)
-def test_its_step_is_the_book_s(mode, discount_gradient):
-    """13.8: the mean over the episodes of Σ γ^t G_t ∇ ln π, for a linear policy, whose ∇ ln π is (one-hot - π) x (exercise 13.3)."""
+def test_its_step_is_the_book_s(mode, discount_gradient, baseline):
+    """13.8, and 13.11 with a baseline, which is taken off G_t: the mean over the episodes of Σ γ^t G_t ∇ ln π.
+
+    The policy is linear, so its ∇ ln π is (one-hot - π) x (exercise 13.3).
+    """
     agent = REINFORCE(
-        SyncVectorEnv([Dice] * 3, autoreset_mode=mode), hidden=(), gamma=0.9, n_episodes=6, baseline="none", optimizer="sgd",
+        SyncVectorEnv([Dice] * 3, autoreset_mode=mode), hidden=(), gamma=0.9, n_episodes=6, baseline=baseline, optimizer="sgd",
         learning_rate=0.1, max_grad_norm=1e9, normalize_returns=False, discount_gradient=discount_gradient,
     )  # fmt: skip
     rollout = agent._act()
@@ -114,22 +117,38 @@ def test_its_step_is_the_book_s(mode, discount_gradient):
     assert len(episodes) == 6
     gradient = np.zeros_like(weight)
     for steps, last_value in episodes:
-        for t, (x, action, _) in enumerate(steps):
-            rewards = [reward for _, _, reward in steps[t:]]
+        for t, (x, action, _, worth) in enumerate(steps):
+            rewards = [reward for _, _, reward, _ in steps[t:]]
             goal = sum(0.9**k * reward for k, reward in enumerate(rewards)) + 0.9 ** len(rewards) * last_value
+            goal -= worth if baseline == "value" else 0.0
             odds = np.exp(weight @ x + bias)
             gradient += (0.9**t if discount_gradient else 1) * goal * np.outer(np.eye(3)[action] - odds / odds.sum(), x) / 6
     agent._improve(rollout)
     np.testing.assert_allclose(agent.model.actor[0].weight.detach().numpy(), weight + 0.1 * gradient, rtol=1e-4, atol=1e-5)
 
 
+def test_a_constant_baseline_knows_the_returns_of_earlier_iterations_alone():
+    agent = REINFORCE(Dice(), baseline="constant", baseline_decay=0.5)
+    found = [float(agent._constant(torch.tensor(returns))) for returns in ([1.0, 3.0], [5.0, 5.0], [0.0, 0.0])]
+    assert found == [0.0, 2.0, pytest.approx((0.25 * 2 + 0.5 * 5) / 0.75)]
+
+
+def test_an_entropy_bonus_makes_actions_more_alike():
+    agent = REINFORCE(Countdown(5), hidden=(), optimizer="sgd", learning_rate=1e-3, ent_coef=100.0, max_grad_norm=1e9, baseline="value")
+    agent.model.actor[-1].bias.data.copy_(torch.tensor([1.0, -1.0]))
+    agent.learn(1)
+    first, second = agent.model.actor[-1].bias.tolist()
+    assert 0 < first - second < 1.9  # 2 at first
+
+
 def played(rollout: Any) -> Any:
-    """Episodes of a rollout: steps (x, action, reward), and the value after them, 0 where they terminated."""
+    """Episodes of a rollout: steps (x, action, reward, value of x), and the value after them, 0 where they terminated."""
     for world in range(rollout.reward.shape[1]):
         steps = []
         for t in range(len(rollout.reward)):
             if rollout.valid[t, world]:
-                steps.append((rollout.features[t, world].double().numpy(), int(rollout.action[t, world]), float(rollout.reward[t, world])))
+                taken = int(rollout.action[t, world]), float(rollout.reward[t, world]), float(rollout.value[t, world])
+                steps.append((rollout.features[t, world].double().numpy(), *taken))
             if rollout.terminated[t, world] or rollout.truncated[t, world]:
                 yield steps, 0.0 if rollout.terminated[t, world] else float(rollout.next_value[t, world])
                 steps = []
