@@ -85,13 +85,17 @@ def load(
     return reader(path, **{name: value for name, value in options.items() if name in OPTIONS[reader]})
 
 
-def load_all(path: str | Path, **options: Any) -> Iterator[MotionClip]:
-    """Every motion of a file, of which most kinds hold one; arguments and errors as of `load`."""
-    path = Path(path)
-    if READERS.get(path.suffix.lower()) is not pickled.read or options.get("clip") is not None:
-        yield load(path, **options)
+def load_all(motion: str | Path, *, failed: list[str] | None = None, **options: Any) -> Iterator[MotionClip]:
+    """Every motion of a file, of which most kinds hold one; arguments and errors as of `load`.
+
+    Args:
+        motion: a name, or a file.
+        failed: what is wrong with one of several motions is put here, and the next one read; without it, it is an error.
+    """
+    if READERS.get(Path(motion).suffix.lower()) is not pickled.read or options.get("clip") is not None:
+        yield load(motion, **options)
         return
-    yield from pickled.read_all(path, **{name: value for name, value in options.items() if name in ("character", "body")})
+    yield from pickled.read_all(motion, failed=failed, **{name: options.get(name) for name in ("character", "body")})
 
 
 def _exists(path: Path) -> bool:

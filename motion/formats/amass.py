@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mprl.errors import MotionFormatError
+from mprl.motion.body.joints import JOINTS
 from mprl.motion.clip import MotionClip
-from mprl.motion.formats.files import write_atomically
+from mprl.motion.formats.files import check_length, write_atomically
 from mprl.motion.formats.members import TABLE, read_members
 from mprl.motion.formats.smpl_motion import BODY_JOINTS, clip_from_smpl, gender_of, rate_of, shape_of, smpl_from_clip, table
 
@@ -53,6 +54,10 @@ def read(path: str | Path, *, up: str | None = None, body: SmplBody | None = Non
     """
     path = Path(path)
     content, names = read_members(path, _MOST)
+    rate = rate_of(path, content, RATES)
+    check_length(
+        path, next((len(content[key]) for key in ("poses", "pose_body") if key in content and content[key].ndim), 2), rate, len(JOINTS)
+    )
     if "poses" in content:
         width = content["poses"].shape[-1] if content["poses"].ndim == 2 else 0
         if width not in WIDTHS:
@@ -71,10 +76,9 @@ def read(path: str | Path, *, up: str | None = None, body: SmplBody | None = Non
         raise MotionFormatError(f'{path}: the key "trans" is missing')
     frames = len(pose)
     trans = table(path, "trans", content["trans"], 3, frames)
-    rate = rate_of(path, content, RATES)
     name = path.stem.removesuffix("_poses").removesuffix("_stageii")
     return clip_from_smpl(
-        path, name, pose.reshape(frames, -1, 3), trans, rate, up=up, body=body,
+        path, name, pose.reshape(frames, pose.shape[1] // 3, 3), trans, rate, up=up, body=body,
         betas=shape_of(path, content.get("betas"), frames), gender=gender_of(content.get("gender", "neutral")),
     )  # fmt: skip
 

@@ -33,11 +33,11 @@ from pathlib import Path
 import numpy as np
 
 from mprl.errors import MotionFormatError
+from mprl.motion.formats.files import check_length
 
 CHANNELS = tuple(f"{axis}{kind}" for kind in ("position", "rotation") for axis in "XYZ")
 MAX_JOINTS = 1000
 MAX_DEPTH = 200
-MAX_ROTATIONS = 2**24  # frames times joints; an hour of a body with fingers at 60 Hz
 _CHANNEL = {name.lower(): name for name in CHANNELS}
 _KEYWORDS = ("{", "}", "OFFSET", "CHANNELS", "JOINT", "END", "ROOT", "MOTION")
 _WORD = re.compile(r"[{}]|[^\s{}]+")
@@ -223,12 +223,7 @@ def _motion(path: Path, lines: list[str], at: int, joints: list[Joint]) -> Text:
     if len(rows) != frames:
         cut = "; is the file cut off?" if len(rows) < frames else ""
         raise MotionFormatError(f"{path}: expected {frames} frames, found {len(rows)} lines of numbers{cut}")
-    if frames < 2:
-        raise MotionFormatError(f"{path}: a motion needs at least 2 frames, found {frames}")
-    if frames * len(joints) > MAX_ROTATIONS:
-        raise MotionFormatError(
-            f"{path}: expected at most {MAX_ROTATIONS} rotations, found {frames} frames of {len(joints)} joints; split the file"
-        )
+    check_length(path, frames, 1 / seconds, len(joints))
     return Text(joints, _rate(said["Frame Time"], seconds), _table(path, lines, rows, columns))
 
 

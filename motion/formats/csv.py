@@ -31,7 +31,7 @@ from mprl.motion.body import joints as smpl
 from mprl.motion.characters.character import Character
 from mprl.motion.characters.humanoid import HUMANOID
 from mprl.motion.clip import MotionClip, Provenance, Skeleton
-from mprl.motion.formats.files import read_text
+from mprl.motion.formats.files import check_length, read_text
 from mprl.motion.formats.joint_angles import character_of, skeleton_of
 
 if TYPE_CHECKING:
@@ -53,10 +53,11 @@ def read(path: str | Path, *, character: Character | str | Path | None = None, b
     columns = dict(zip(names, rows.T, strict=True))
     if "time" in columns:
         rate = _rate_of_times(path, columns.pop("time"), rate)
-    if rate is not None and not 1e-3 <= rate <= 1e4:
-        raise MotionFormatError(f"{path}: expected a frame rate of .001 to 10000 Hz, found {rate:g}")
+    if rate is not None and not 1e-4 <= rate <= 1e4:
+        raise MotionFormatError(f"{path}: expected a frame rate of .0001 to 10000 Hz, found {rate:g}")
     if rate is None:
         raise MotionFormatError(f"{path}: expected a column 'time', or a line '# frame_rate: 30' above the names of the columns")
+    check_length(path, len(rows), rate, 1)
     joints = {match[1] for name in columns if (match := _JOINT.match(name)) and match[1] not in ("root", "root_r", "root_q")}
     skeleton, owner = _whose(path, joints, set(columns), character_of(character), body)
     place = np.stack([columns.pop(f"root_{axis}", np.zeros(len(rows))) for axis in "xyz"], axis=1)

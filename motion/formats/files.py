@@ -10,10 +10,25 @@ from pathlib import Path
 from typing import IO, Any
 
 from mprl.errors import MotionFormatError
+from mprl.motion.clip import MAX_DURATION
 
 MAX_BYTES = 512 * 2**20
 # of a text, which takes ten times as much memory while it is parsed; half an hour of frames at 60 Hz
 MAX_TEXT_BYTES = 64 * 2**20
+
+MAX_ROTATIONS = 2**24  # frames times joints; an hour of a body with fingers at 60 Hz
+
+
+def check_length(path: Path, frames: int, frame_rate: float, joints: int) -> None:
+    """Raise a one-line MotionFormatError, before the work begins, for a motion that no clip can hold."""
+    if frames < 2:
+        raise MotionFormatError(f"{path}: a motion needs at least 2 frames, found {frames}")
+    if (frames - 1) / frame_rate > MAX_DURATION:
+        raise MotionFormatError(f"{path}: expected a motion of at most an hour, found {(frames - 1) / frame_rate:.6g} s")
+    if frames * joints > MAX_ROTATIONS:
+        raise MotionFormatError(
+            f"{path}: expected at most {MAX_ROTATIONS} rotations, found {frames} frames of {joints} joints; split the file"
+        )
 
 
 def check(path: Path, most: int = MAX_BYTES) -> None:

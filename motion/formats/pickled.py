@@ -26,7 +26,7 @@ from mprl.motion.characters.character import Character
 from mprl.motion.characters.humanoid import HUMANOID
 from mprl.motion.clip import MotionClip, Provenance, Skeleton
 from mprl.motion.formats import pickles
-from mprl.motion.formats.files import MAX_BYTES
+from mprl.motion.formats.files import MAX_BYTES, check_length
 from mprl.motion.formats.joint_angles import Hinges, character_of, needed, rotations_of, skeleton_of
 from mprl.motion.formats.smpl_motion import (
     body_or_default,
@@ -76,11 +76,38 @@ def read(
     return _clip(path, clip, motions[clip], character_of(character), body)
 
 
-def read_all(path: str | Path, *, character: Character | str | Path | None = None, body: SmplBody | None = None) -> Iterator[MotionClip]:
-    """Every motion of a pickle, one after the other; arguments and errors as of `read`."""
+def read_all(
+    path: str | Path,
+    *,
+    character: Character | str | Path | None = None,
+    body: SmplBody | None = None,
+    failed: list[str] | None = None,
+) -> Iterator[MotionClip]:
+    """Every motion of a pickle, one after the other; arguments and errors as of `read`.
+
+    Args:
+        failed: what is wrong with a motion is put here, and the next one read; without it the first bad one is an error.
+    """
     path, owner = Path(path), character_of(character)
     for name, entry in _motions(path, pickles.load(path, MAX_BYTES)).items():
-        yield _clip(path, name, entry, owner, body)
+        try:
+            clip = _clip(path, name, entry, owner, body)
+        except MotionFormatError as error:
+            if failed is None:
+                raise
+            failed.append(f"{error} (motion '{_some([name])}')")
+            continue
+        yield clip
+
+
+def names(path: str | Path) -> list[str]:
+    """The names of the motions in a pickle; one without a name has the file's.
+
+    Raises:
+        MotionFormatError: as `read`.
+    """
+    path = Path(path)
+    return list(_motions(path, pickles.load(path, MAX_BYTES)))
 
 
 def _motions(path: Path, content: Any) -> dict[str, Mapping[str, Any]]:
@@ -140,6 +167,7 @@ def _mimickit(
     loop = entry.get("loop_mode", 0)
     if isinstance(loop, np.ndarray) or loop not in (0, 1):
         raise MotionFormatError(f'{path}, key "loop_mode": expected 0 (it ends) or 1 (a cycle), found {str(loop)[:20]!r}')
+    check_length(path, len(array), rate, array.shape[1] // 3)
     root = rot.from_rotation_vector(torch.as_tensor(array[:, 3:6].copy())).numpy()
     if character is None and array.shape[1] == _SMPL:
         skeleton = body_or_default(body).skeleton()
@@ -163,6 +191,7 @@ def _robot(
 ) -> MotionClip:
     place, turn, joints = (_need(path, entry, key) for key in keys)
     place = table(path, keys[0], place, 3)
+    check_length(path, len(place), rate, 1)
     root = rotations_of_quaternions(path, keys[1], table(path, keys[1], turn, 4, len(place)))
     angles = numbers(path, keys[2], joints)
     angles = angles[..., 0] if angles.ndim == 3 and angles.shape[2] == 1 else angles

@@ -16,6 +16,7 @@ from mprl.errors import MotionFormatError, SettingError
 from mprl.motion import rotations as rot
 from mprl.motion.body import joints as smpl
 from mprl.motion.clip import Loop, MotionClip, Provenance
+from mprl.motion.formats.files import check_length
 
 if TYPE_CHECKING:
     from mprl.motion.body.smpl import SmplBody
@@ -64,6 +65,7 @@ def clip_from_smpl(
     """
     if up not in (None, "y", "z"):
         raise SettingError(f"up: data of SMPL have y or z up, not '{up}'")
+    check_length(path, len(pose), frame_rate, len(smpl.JOINTS))
     body = body_or_default(body)
     betas = None if betas is None else betas[: body.num_betas]
     shape = None if betas is None else torch.as_tensor(betas)[None]
@@ -183,7 +185,7 @@ def rate_of(path: Path, content: Any, keys: tuple[str, ...]) -> float:
         if content.get(key) is not None:
             value = numbers(path, key, content[key])
             if value.size != 1 or not 1e-3 <= float(value.reshape(())) <= 1e4:
-                raise MotionFormatError(f'{path}, key "{key}": expected frames per second, found {str(value)[:40]!r}')
+                raise MotionFormatError(f'{path}, key "{key}": expected frames per second, found {str(content[key])[:40]!r}')
             found[key] = float(value.reshape(()))
     if not found:
         raise MotionFormatError(f'{path}: the frame rate is missing, expected a key "{keys[0]}"')

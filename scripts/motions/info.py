@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -14,23 +14,37 @@ if TYPE_CHECKING:
     from mprl.motion import MotionClip
 
 
+def _text(metavar: str) -> Any:
+    return tyro.conf.arg(metavar=metavar, help_behavior_hint="")
+
+
 @dataclass(frozen=True)
 class Options:
     """Say what is in a motion file."""
 
     file: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
     """a motion file, or the name of a shipped motion"""
+    clip: Annotated[str | None, _text("NAME")] = None
+    """which motion of a file that holds several"""
+    scale: Annotated[str | None, _text("UNIT")] = None
+    """the file's unit of length: cm, m, inch, ..., or metres in it; for BVH, where it is otherwise found"""
+    up: Annotated[str | None, _text("AXIS")] = None
+    """the file's axis that points up: x, y, z, -x, ...; otherwise found"""
+    character: Annotated[str | None, _text("ROBOT.xml")] = None
+    """the MJCF of whose joint angles a pickle or .csv holds"""
 
 
 def run(options: Options, words: Sequence[str] = ()) -> None:
     """Print what is in a motion file."""
     from mprl.motion import HUMANOID, load
+    from mprl.motion.body.joints import JOINTS
 
-    clip = load(options.file)
+    clip = load(options.file, clip=options.clip, scale=options.scale, up=options.up, character=options.character)
     travelled = clip.cycle_displacement if clip.loop == "wrap" else clip.root_position[-1] - clip.root_position[0]
     heights = clip.root_position[:, 2]
     joints = len(clip.skeleton.names)
     fits = clip.skeleton.names == HUMANOID.body_names
+    owner = "the humanoid" if fits else "SMPL" if clip.skeleton.names == JOINTS else "neither the humanoid nor SMPL; retarget it first"
     rows = [
         ("name", clip.name),
         ("length", f"{clip.duration:.3f} s: {clip.num_frames} frames at {clip.frame_rate:g} Hz"),
@@ -38,10 +52,12 @@ def run(options: Options, words: Sequence[str] = ()) -> None:
         ("root moves", f"({travelled[0]:.2f}, {travelled[1]:.2f}, {travelled[2]:.2f}) m, at {_speed(clip):.2f} m/s"),
         ("root height", f"{heights.min():.2f} to {heights.max():.2f} m"),
         ("joints", f"{joints}: {', '.join(clip.skeleton.names)}"),
-        ("fits", "the humanoid" if fits else "not the humanoid; retarget it first"),
+        ("fits", owner),
     ]
     if fits:
         rows.append(("floor", _clearance(clip)))
+    if clip.betas is not None:
+        rows.append(("body", f"{clip.gender}, betas {' '.join(f'{beta:.2f}' for beta in clip.betas)}"))
     if clip.contacts is not None:
         rows.append(("feet on the floor", ", ".join(f"{share:.0%}" for share in clip.contacts.mean(axis=0)) + " of the time"))
     known = {"source": clip.provenance.source, "licence": clip.provenance.licence, "author": clip.provenance.author}

@@ -79,7 +79,7 @@ def test_the_command_line_is_also_a_module():
         (["motion", "info", "wlak"], "no motion named 'wlak'; did you mean 'walk'? (mprl list motions)"),
         (["motion", "info", "nowhere.txt"], "nowhere.txt: no such file"),
         (["motion", "info", "walk", "--verbos"], "no option named '--verbos'"),
-        (["motion", "convert", "walk", "walk.txt"], "walk.txt: motions are written as .npz, not '.txt'"),
+        (["motion", "convert", "walk", "walk.txt"], "walk.txt: motions are written as .npz or .bvh, not '.txt'"),
         (["motion", "convert", "walk", "nowhere/walk.npz"], "nowhere/walk.npz: cannot be written: No such file or directory"),
         (["motion", "render", "walk", "walk.avi"], "walk.avi: a video is written as .mp4 or .gif"),
         (["motion", "render", "walk", "walk.mp4", "--seconds", "-1"], "expected a video longer than 0 s that ends, found --seconds -1"),
