@@ -178,5 +178,5 @@ def test_a_million_frames_are_refused_in_one_line(motion, save):
 def test_an_unknown_npz_says_what_it_holds(save):
     with pytest.raises(MotionFormatError, match=r'key "format": expected "mprl-motion"; this \.npz holds a, b'):
         load(save(a=np.zeros(2), b=np.zeros(2)))
-    with pytest.raises(MotionFormatError, match=r'expected "poses", or "root_orient" and "pose_body"; this \.npz holds pose_body'):
-        load(save(pose_body=np.zeros((2, 63)), trans=np.zeros((2, 3))))
+    with pytest.raises(MotionFormatError, match=r'expected "poses", or "root_orient" and "pose_body"; this \.npz holds fps, pose_body'):
+        load(save(pose_body=np.zeros((2, 63)), trans=np.zeros((2, 3)), fps=30))
