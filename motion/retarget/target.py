@@ -15,10 +15,10 @@ from torch import Tensor
 
 from mprl.errors import unknown_name
 from mprl.motion import rotations as rot
-from mprl.motion.body.joints import JOINTS, PARENTS
 from mprl.motion.characters.character import Character
 from mprl.motion.characters.humanoid import HUMANOID
 from mprl.motion.characters.mjcf import load_character
+from mprl.motion.characters.smpl import SmplCharacter
 from mprl.motion.clip import Array, Skeleton
 from mprl.motion.retarget import names
 
@@ -102,8 +102,9 @@ def target_of(target: Character | Skeleton, own: Mapping[str, str] | None = None
         SettingError, UnknownNameError: its joints cannot be told from their names (`names.find`).
     """
     if isinstance(target, Character):
-        spec, skeleton, name, character = target.spec(), _skeleton_of(target), f"character '{target.name}'", target
+        spec, name, character = target.spec(), f"character '{target.name}'", target
         body_of = {target.clip_joint(body): body for body in target.body_names}
+        skeleton = replace(target.skeleton, names=tuple(target.clip_joint(body) for body in target.skeleton.names))
     else:
         spec, skeleton, name, character = _spec_of(target), target, "the target skeleton", None
         body_of = {joint: f"{index}" for index, joint in enumerate(target.names)}
@@ -126,25 +127,10 @@ def target_named(name: str, map: str | Path | None = None) -> Target:
     if name == "humanoid":
         return target_of(HUMANOID, own)
     if name == "smpl":
-        return target_of(_smpl(), own)
+        return target_of(SmplCharacter(), own)
     if not Path(name).suffix:
         raise unknown_name("character", name, ("humanoid", "smpl"), "or the path of an MJCF file")
     return target_of(load_character(name), own)
-
-
-def _smpl() -> Character | Skeleton:
-    from mprl.motion.body.smpl import SmplBody
-
-    return SmplBody.default().skeleton()
-
-
-def _skeleton_of(character: Character) -> Skeleton:
-    """The skeleton of a character's clips; of SMPL's joints in SMPL's order, not in that of MuJoCo's bodies."""
-    skeleton = character.skeleton
-    joints = tuple(character.clip_joint(body) for body in character.body_names)
-    if set(joints) != set(JOINTS):
-        return Skeleton(joints, skeleton.parents, skeleton.offsets, skeleton.rest_pose)
-    return Skeleton(JOINTS, PARENTS, skeleton.offsets[[joints.index(joint) for joint in JOINTS]], skeleton.rest_pose)
 
 
 def _spec_of(skeleton: Skeleton) -> mujoco.MjSpec:
