@@ -24,7 +24,7 @@ _DAMPING = 1e-4
 _LONGEST_STEP = 0.5  # rad
 _ENOUGH = 2e-4  # rad or m: no step longer than this is the end
 # weights, rad^-2 and m^-2: a bone's direction, its turn about itself, a foot, the root's and the ankles' places
-_DIRECTION, _TWIST, _FOOT, _ROOT, _ANKLE = 1.0, 0.05, 4.0, 50.0, 2000.0
+_DIRECTION, _TWIST, _FOOT, _ROOT, _ANKLE = 1.0, 0.01, 4.0, 50.0, 2000.0
 
 
 def direct(target: Target, wanted: Wanted) -> Tensor:
@@ -166,7 +166,9 @@ def solve(
         tell: called with the number of frames that are done, now and then.
     """
     free = _freedom(target, wanted)
-    chosen = [m for m, body in enumerate(wanted.bodies) if bool(free.turns[body].any())]
+    chosen = [
+        m for m, body in enumerate(wanted.bodies) if bool(free.turns[body].any()) and _turns_itself(target.model, body, wanted.bodies)
+    ]
     done = []
     for start in range(0, len(qpos), CHUNK):
         rows = slice(start, start + CHUNK)
@@ -181,19 +183,22 @@ def _solve(
 ) -> Tensor:
     bodies = torch.tensor([wanted.bodies[m] for m in chosen])
     aim = wanted.rotation[rows][:, chosen]
-    bone = rot.rotate(aim, wanted.bone[chosen].expand(len(aim), -1, 3))
-    along = bone.unsqueeze(-1) * bone.unsqueeze(-2)
+    bone = wanted.bone[chosen].expand(len(aim), -1, 3)
+    pointing = rot.rotate(aim, bone)
+    long = (wanted.bone[chosen].norm(dim=-1) > 0)[:, None]
     eye = torch.eye(3, dtype=qpos.dtype)
     feet = [target.roles[name] for name in ("left_ankle", "right_ankle")]
     weight = torch.tensor([_FOOT if any(is_below(target.model, b, foot) for foot in feet) else _DIRECTION for b in bodies.tolist()])
-    # the square root of the weight matrix, which lets a bone turn about itself
-    root = weight.sqrt()[:, None, None] * eye + (np.sqrt(_TWIST) - 1.0) * along
     place = qpos[:, :3].clone()
     turns, moves = free.turns[bodies], free.moves[feet]
     for _ in range(iterations):
         poses = target.poses(qpos)
         axis, anchor = _axes(free, poses), poses.anchor[:, free.joint]
         error = rot.to_rotation_vector(rot.multiply(aim, rot.conjugate(poses.rotation[:, bodies])))
+        # of a long bone the direction counts, and its turn about itself only a little
+        now = rot.rotate(poses.rotation[:, bodies], bone)
+        error = torch.where(long, _swing(now, pointing) + (error * now).sum(dim=-1, keepdim=True) * now, error)
+        root = weight.sqrt()[:, None, None] * (eye + (np.sqrt(_TWIST) - 1.0) * now.unsqueeze(-1) * now.unsqueeze(-2))
         spin = axis[:, None] * turns[None, :, :, None]  # (T, M, K, 3)
         jacobian = [torch.einsum("tmij,tmkj->tmik", root, spin).flatten(1, 2)]
         residual = [torch.einsum("tmij,tmj->tmi", root, error).flatten(1)]
@@ -211,6 +216,22 @@ def _solve(
         if float(step.abs().max()) < _ENOUGH:
             break
     return qpos
+
+
+def _turns_itself(model: mujoco.MjModel, body: int, known: tuple[int, ...]) -> bool:
+    """Whether there is a joint between a body and the next one above whose rotation is known; a fixed hand asks for nothing."""
+    while not model.body_jntnum[body]:
+        body = int(model.body_parentid[body])
+        if body in known or body == 0:
+            return False
+    return True
+
+
+def _swing(a: Tensor, b: Tensor) -> Tensor:
+    """The shortest turn from directions a to b as rotation vectors, (..., 3); null for null vectors."""
+    across = torch.linalg.cross(a, b)
+    sine = across.norm(dim=-1, keepdim=True)
+    return across * torch.where(sine > 1e-9, torch.atan2(sine, (a * b).sum(dim=-1, keepdim=True)) / sine.clamp(min=1e-9), 1.0)
 
 
 def _axes(free: _Freedom, poses: Poses) -> Tensor:
