@@ -24,7 +24,7 @@ _DAMPING = 1e-4
 _LONGEST_STEP = 0.5  # rad
 _ENOUGH = 2e-4  # rad or m: no step longer than this is the end
 # weights, rad^-2 and m^-2: a bone's direction, its turn about itself, a foot, the root's and the ankles' places
-_DIRECTION, _TWIST, _FOOT, _ROOT, _ANKLE = 1.0, 0.01, 4.0, 50.0, 2000.0
+_DIRECTION, _TWIST, _FOOT, _ROOT, _ANKLE = 1.0, 0.003, 4.0, 50.0, 2000.0
 
 
 def direct(target: Target, wanted: Wanted) -> Tensor:
