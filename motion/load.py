@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mprl.errors import MotionFormatError, SettingError, unknown_name
 from mprl.motion.characters.character import Character
 from mprl.motion.clip import MotionClip
-from mprl.motion.formats import amass, bvh, csv, deepmimic, npz, pickled
+from mprl.motion.formats import amass, bvh, csv, deepmimic, npz, pickled_motions
 from mprl.motion.formats.members import read_members
 
 if TYPE_CHECKING:
@@ -26,12 +26,12 @@ def _read_npz(path: Path, **options: Any) -> MotionClip:
 
 READERS: dict[str, Any] = {
     ".txt": deepmimic.read, ".json": deepmimic.read, ".npz": _read_npz, ".bvh": bvh.read, ".csv": csv.read,
-    ".pkl": pickled.read, ".pickle": pickled.read, ".joblib": pickled.read,
+    ".pkl": pickled_motions.read, ".pickle": pickled_motions.read, ".joblib": pickled_motions.read,
 }  # fmt: skip
 # what may be said about a file of a kind, beyond its path
 OPTIONS: dict[Any, tuple[str, ...]] = {
     deepmimic.read: (), _read_npz: ("up", "body"), bvh.read: ("scale", "up"), csv.read: ("character", "body"),
-    pickled.read: ("clip", "character", "body"),
+    pickled_motions.read: ("clip", "character", "body"),
 }  # fmt: skip
 CLIPS = Path(__file__).with_name("clips")
 
@@ -92,10 +92,10 @@ def load_all(motion: str | Path, *, failed: list[str] | None = None, **options: 
         motion: a name, or a file.
         failed: what is wrong with one of several motions is put here, and the next one read; without it, it is an error.
     """
-    if READERS.get(Path(motion).suffix.lower()) is not pickled.read or options.get("clip") is not None:
+    if READERS.get(Path(motion).suffix.lower()) is not pickled_motions.read or options.get("clip") is not None:
         yield load(motion, **options)
         return
-    yield from pickled.read_all(motion, failed=failed, **{name: options.get(name) for name in ("character", "body")})
+    yield from pickled_motions.read_all(motion, failed=failed, **{name: options.get(name) for name in ("character", "body")})
 
 
 def _exists(path: Path) -> bool:

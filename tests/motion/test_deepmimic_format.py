@@ -331,3 +331,47 @@ def test_any_durations_are_read_or_refused(file, durations):
         assert file.name in str(error) and "\n" not in str(error)
     else:
         assert clip.duration == pytest.approx(sum(durations), rel=1e-6)
+
+
+# The authors' own skeleton (`humanoid3d.txt`): each joint's parent and place in its frame, m, y up, the arms hanging; columns of a
+# frame, quaternions w first, or one angle about z.
+SKELETON = {
+    "root": (None, (0, 0, 0), slice(4, 8)),
+    "chest": ("root", (0, 0.236151, 0), slice(8, 12)),
+    "neck": ("chest", (0, 0.223894, 0), slice(12, 16)),
+    "right_hip": ("root", (0, 0, 0.084887), slice(16, 20)),
+    "right_knee": ("right_hip", (0, -0.421546, 0), 20),
+    "right_ankle": ("right_knee", (0, -0.40987, 0), slice(21, 25)),
+    "right_shoulder": ("chest", (-0.02405, 0.2435, 0.18311), slice(25, 29)),
+    "right_elbow": ("right_shoulder", (0, -0.274788, 0), 29),
+    "right_wrist": ("right_elbow", (0, -0.258947, 0), None),
+    "left_hip": ("root", (0, 0, -0.084887), slice(30, 34)),
+    "left_knee": ("left_hip", (0, -0.421546, 0), 34),
+    "left_ankle": ("left_knee", (0, -0.40987, 0), slice(35, 39)),
+    "left_shoulder": ("chest", (-0.02405, 0.2435, -0.18311), slice(39, 43)),
+    "left_elbow": ("left_shoulder", (0, -0.274788, 0), 43),
+    "left_wrist": ("left_elbow", (0, -0.258947, 0), None),
+}
+
+
+def test_real_joints_are_where_an_independent_forward_kinematics_has_them(mocap_folder):
+    checked = 0
+    for path in sorted(mocap_folder.glob("humanoid3d_*.txt")):
+        rows = np.array(json.loads(path.read_text())["Frames"])
+        clip = load(path)
+        if len(rows) != clip.num_frames:  # resampled: frames of uneven duration
+            continue
+        places, turns, checked = {}, {}, checked + 1
+        for name, (parent, offset, columns) in SKELETON.items():
+            if isinstance(columns, slice):
+                own = Rotation.from_quat(rows[:, columns], scalar_first=True)
+            else:
+                own = Rotation.from_rotvec((rows[:, columns, None] if columns is not None else np.zeros((len(rows), 1))) * [0, 0, 1])
+            places[name] = rows[:, 1:4] if parent is None else places[parent] + turns[parent].apply(offset)
+            turns[name] = own if parent is None else turns[parent] * own
+        found, _ = forward_kinematics(clip.skeleton, torch.tensor(clip.root_position), torch.tensor(clip.rotations))
+        for index, name in enumerate(clip.skeleton.names):
+            x, y, z = places[name].T
+            apart = np.linalg.norm(found[:, index].numpy() - np.stack((x, -z, y), axis=1), axis=1).max()
+            assert apart < 1e-6, (path.name, name, apart)  # m; a thousandth of what was asked for
+    assert checked >= 8

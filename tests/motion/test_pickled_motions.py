@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 from mprl.errors import MotionFormatError
 from mprl.motion import HUMANOID, SmplBody, load, load_all
 from mprl.motion.body.joints import JOINTS
-from mprl.motion.formats import pickled
+from mprl.motion.formats import pickled_motions
 from mprl.motion.kinematics import forward_kinematics
 
 FRAMES = 5
@@ -162,8 +162,8 @@ def test_several_motions_are_chosen_by_name_or_read_one_after_the_other(save):
 
 
 def test_names_of_the_motions(save):
-    assert pickled.names(save({"a": phc(np.zeros((2, 3)), np.zeros((2, 72)))})) == ["a"]
-    assert pickled.names(save({"loop_mode": 0, "fps": 30, "frames": np.zeros((2, 34))}, "jump.pkl")) == ["jump"]
+    assert pickled_motions.names(save({"a": phc(np.zeros((2, 3)), np.zeros((2, 72)))})) == ["a"]
+    assert pickled_motions.names(save({"loop_mode": 0, "fps": 30, "frames": np.zeros((2, 34))}, "jump.pkl")) == ["jump"]
 
 
 # --------------------------------------------------------------------------------------------------------------------- bad files

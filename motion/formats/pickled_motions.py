@@ -163,11 +163,11 @@ def _mimickit(
     array = numbers(path, "frames", entry["frames"])
     if array.ndim != 2 or array.shape[1] < 7:
         raise MotionFormatError(f'{path}, key "frames": expected (frames, 6 + joint angles), found {array.shape}')
+    check_length(path, len(array), rate, array.shape[1] // 3)
     array = table(path, "frames", array, array.shape[1])
     loop = entry.get("loop_mode", 0)
     if isinstance(loop, np.ndarray) or loop not in (0, 1):
         raise MotionFormatError(f'{path}, key "loop_mode": expected 0 (it ends) or 1 (a cycle), found {str(loop)[:20]!r}')
-    check_length(path, len(array), rate, array.shape[1] // 3)
     root = rot.from_rotation_vector(torch.as_tensor(array[:, 3:6].copy())).numpy()
     if character is None and array.shape[1] == _SMPL:
         skeleton = body_or_default(body).skeleton()
