@@ -74,7 +74,7 @@ def array(dtype: np.dtype[Any], shape: Any, fortran: bool, data: Any, budget: Bu
         objects = np.empty(count, dtype=object)
         for index, item in enumerate(data):
             objects[index] = item
-        return objects.reshape(shape, order=order)
+        return objects.reshape(shape)  # the list is in the order of the rows, whatever the memory was
     if isinstance(data, str):  # Python 2 wrote its bytes so
         try:
             budget.spend(len(data))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 BODY_JOINTS = 22  # which SMPL, SMPL-H and SMPL-X share; after them come SMPL's two hands, or fingers, jaw and eyes
 MAX_BETAS = 400
+MAX_BETA = 100.0  # standard deviations; people lie within 5
 MAX_NUMBERS = 2**25  # in lists
 GENDERS = ("neutral", "male", "female")
 
@@ -143,8 +144,11 @@ def shape_of(path: Path, betas: Any, frames: int) -> np.ndarray | None:
     values = numbers(path, "betas", betas)
     if values.ndim == 2 and len(values) in (1, frames) and (values == values[:1]).all():
         values = values[0]
-    if values.ndim != 1 or not 1 <= len(values) <= MAX_BETAS or not np.isfinite(values).all():
-        raise MotionFormatError(f"{path}: expected 1 to {MAX_BETAS} finite betas (10 or 16 in most files), found shape {values.shape}")
+    if values.ndim != 1 or not 1 <= len(values) <= MAX_BETAS or not (np.abs(values) < MAX_BETA).all():
+        raise MotionFormatError(
+            f"{path}: expected 1 to {MAX_BETAS} betas (10 or 16 in most files) below {MAX_BETA:g}, found "
+            + (f"{np.abs(values).max():.3g}" if values.ndim == 1 and 1 <= len(values) <= MAX_BETAS else f"shape {values.shape}")
+        )
     return values.astype(np.float64)
 
 

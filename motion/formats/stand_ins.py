@@ -76,4 +76,4 @@ def key(value: Any) -> Any:
 
 def printable(text: str) -> str:
     """A pickle's text as an error shows it: one line of ASCII, not too long."""
-    return text.encode("ascii", "backslashreplace").decode().replace("\n", "\\n").replace("\r", "\\r")[:80]
+    return "".join(letter if letter.isascii() and letter.isprintable() else "?" for letter in text[:80])

@@ -401,3 +401,9 @@ def test_a_tuple_in_a_list_that_it_holds_itself_needs_a_mark_dropped():
     for protocol in PROTOCOLS:
         read = pickles.load(pickle.dumps(inner, protocol=protocol))
         assert read[0][0] is read and read[0][1:] == (1, 2, 3, 4)
+
+
+def test_a_name_of_control_characters_is_told_on_one_line():
+    with pytest.raises(MotionFormatError) as caught:
+        pickles.load(b"\x80\x04\x8c\x04a\x1cb\n\x8c\x03\x85\xc2c\x93.".replace(b"\x85\xc2", b"\xc2\x85"))
+    assert str(caught.value) == "pickle: holds a?b?.?c, which is not data; refused"
