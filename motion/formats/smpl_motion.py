@@ -94,10 +94,10 @@ def smpl_from_clip(clip: MotionClip, body: SmplBody | None = None) -> tuple[np.n
     Raises:
         SettingError: the clip's joints are not SMPL's.
     """
-    if clip.skeleton.names != smpl.JOINTS:
-        raise SettingError(f"{clip.name}: its joints are not SMPL's; retarget it first: mprl motion retarget FILE OUT --to smpl")
+    if set(clip.skeleton.names) != set(smpl.JOINTS):
+        raise SettingError(f"{clip.name}: its joints are not SMPL's; retarget it first: mprl motion retarget FILE OUT --character smpl")
     body = body_or_default(body)
-    rotations = torch.as_tensor(clip.rotations.copy())
+    rotations = torch.as_tensor(clip.rotations[:, [clip.skeleton.names.index(name) for name in smpl.JOINTS]])
     pose = smpl.rotations_to_pose(rotations)
     pose[:, 0] = smpl.root_in_z_up_world(rotations[:, 0])
     shape = None if clip.betas is None else torch.as_tensor(clip.betas.copy())[None]

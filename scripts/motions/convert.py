@@ -25,7 +25,7 @@ def _text(metavar: str) -> Any:
 class Options:
     """Write motions as .npz, AMASS or BVH: a file, many, or a folder with all in it."""
 
-    files: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILE... OUT")]
+    files: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILE... OUT", help_behavior_hint="")]
     """motion files, folders, or names of shipped motions; last the file to write, or the folder where several are written"""
     to: Annotated[Literal["npz", "amass", "bvh"] | None, _text("FORMAT")] = None
     """npz (ours), amass (SMPL's joints only) or bvh; by default as OUT ends, npz in a folder"""
