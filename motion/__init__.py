@@ -8,11 +8,13 @@ from mprl.motion.characters.humanoid import HUMANOID
 from mprl.motion.characters.mjcf import load_character
 from mprl.motion.characters.smpl import SmplCharacter
 from mprl.motion.clip import MotionClip, Provenance, Skeleton
+from mprl.motion.folder_library import FolderLibrary
 from mprl.motion.library import MotionLibrary, Reference
 from mprl.motion.load import load, load_all, motions
 
 __all__ = [
     "HUMANOID",
+    "FolderLibrary",
     "MotionClip",
     "MotionLibrary",
     "Provenance",

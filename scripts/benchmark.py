@@ -175,6 +175,18 @@ class RenderOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
+class MotionOptions(Options):
+    """Motion: retargeting against mink, sampling a library of very many clips."""
+
+    motion: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE", help_behavior_hint="")] = None
+    """what is retargeted; by default humanoid3d_walk.txt in $MPRL_MOCAP, or the shipped walk"""
+    clips: Annotated[int, tyro.conf.arg(metavar="N")] = 10_000
+    """in the library"""
+    seconds: Annotated[float, tyro.conf.arg(metavar="S")] = 20.0
+    """for each comparison of speed"""
+
+
+@dataclass(frozen=True, kw_only=True)
 class SoakOptions(Options):
     """Very many control steps: flat memory, finite numbers, no world that diverges."""
 
@@ -205,6 +217,7 @@ def main(argv: Sequence[str]) -> int:
         "replay": (ReplayOptions, replay),
         "tabular": (TabularOptions, tabular),
         "render": (RenderOptions, render),
+        "motion": (MotionOptions, motion),
         "soak": (SoakOptions, soak),
     }
     if not argv or argv[0] in ("-h", "--help"):
@@ -327,6 +340,13 @@ def render(options: RenderOptions) -> Measured:
     return measure(options.motion or default_motion(), options.seconds)
 
 
+def motion(options: MotionOptions) -> Measured:
+    """Figures of motion."""
+    from mprl.scripts.benchmarks.motion import measure
+
+    return measure(options.motion or default_motion(), options.seconds, options.clips, options.threads)
+
+
 def soak(options: SoakOptions) -> Measured:
     """Figures of a soak."""
     from mprl.scripts.benchmarks.soak import measure
@@ -352,6 +372,7 @@ def _check(options: Options) -> None:
         "states",
         "threads",
         "num_envs",
+        "clips",
         "memory_worlds",
         "seconds",
         "round_seconds",
