@@ -12,6 +12,7 @@ import tyro
 from mprl.errors import MprlError, SettingError
 
 if TYPE_CHECKING:
+    from mprl.motion import MotionClip
     from mprl.motion.retarget.report import Quality
 
 
@@ -22,7 +23,7 @@ class Options:
     source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE|FOLDER")]
     """a motion file, a folder of them, or the name of a shipped motion"""
     out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
-    """where to write it: a .npz, or a folder for a folder"""
+    """where to write it: a .npz, or a folder for several motions"""
     character: Annotated[str, tyro.conf.arg(metavar="NAME|FILE")] = "humanoid"
     """humanoid, smpl, or an MJCF file"""
     map: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
@@ -32,53 +33,67 @@ class Options:
 
 
 def run(options: Options, words: Sequence[str] = ()) -> int:
-    """Retarget; files that cannot be are told at the end, with exit code 2."""
+    """Retarget.
+
+    Returns:
+        0, or 1 where at least one motion of several could not be retargeted.
+    """
+    from mprl.motion import load
     from mprl.motion.retarget import target_named
 
     source, out = Path(options.source), options.out
-    folder = source.is_dir()
-    if not folder and out.suffix.lower() != ".npz":
+    several = source.is_dir() or not out.suffix
+    if not several and out.suffix.lower() != ".npz":
         raise SettingError(f"{out}: motions are written as .npz, not '{out.suffix}'")
-    if folder and options.plot is not None:
-        raise SettingError(f"{options.plot}: a plot is of one file, {source} is a folder")
+    if several and options.plot is not None:
+        raise SettingError(f"{options.plot}: a plot is of one motion; write to a .npz")
     target = target_named(options.character, options.map)
-    if not folder:
-        qualities = _retarget(options.source, out, target, options)
-        _table([("", qualities)])
-        print(f"wrote {out}")
-        return 0
-    return _folder(source, out, target, options)
+    if several:
+        return _all(source, out, target, options)
+    clip = load(options.source)
+    _table([(clip.name, _retarget(clip, out, target, options))])
+    print(f"wrote {out}")
+    return 0
 
 
-def _folder(source: Path, out: Path, target: Any, options: Options) -> int:
+def _all(source: Path, out: Path, target: Any, options: Options) -> int:
+    """A folder's motions, or those of one file; what cannot be retargeted is told at the end."""
+    from mprl.motion import load_all
     from mprl.motion.load import READERS
 
-    files = sorted(file for file in source.rglob("*") if file.suffix.lower() in READERS and file.is_file())
-    if not files:
-        raise SettingError(f"{source}: holds no motion files; known are {', '.join(READERS)}")
-    found, failed = [], []
+    files: list[Path | str] = [options.source]
+    if source.is_dir():
+        files = [file for file in sorted(source.rglob("*")) if file.suffix.lower() in READERS and file.is_file()]
+        if not files:
+            raise SettingError(f"{source}: holds no motion files; known are {', '.join(READERS)}")
+    found: list[tuple[str, tuple[Quality, Quality]]] = []
+    failed: list[str] = []
+    written: set[Path] = set()
     for number, file in enumerate(files, start=1):
-        place = (out / file.relative_to(source)).with_suffix(".npz")
+        inside = Path(file).relative_to(source) if source.is_dir() else Path(Path(file).name)
         try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            found.append((file.stem, _retarget(str(file), place, target, options, f"{number}/{len(files)}")))
+            for clip in load_all(file, failed=failed):
+                place = (out / inside).with_suffix(".npz")
+                if place in written:  # a file of several motions, or walk.bvh beside walk.txt
+                    place = place.with_name(f"{place.stem}_{len(written)}.npz")
+                place.parent.mkdir(parents=True, exist_ok=True)
+                found.append((clip.name, _retarget(clip, place, target, options, f"{number}/{len(files)}")))
+                written.add(place)
         except OSError as error:
-            raise SettingError(f"{place.parent}: cannot be made: {error.strerror}") from None
+            raise SettingError(f"{out}: cannot be written: {error.strerror}") from None
         except MprlError as error:
             failed.append(str(error))
     _table(found)
-    print(f"wrote {len(found)} of {len(files)} motions to {out}")
+    print(f"wrote {len(found)} motions of {len(files)} files to {out}")
     for line in failed:
-        print(f"not retargeted: {line}")
-    return 2 if failed else 0
+        print(f"could not be retargeted: {line}")
+    return 1 if failed else 0
 
 
-def _retarget(file: str, out: Path, target: Any, options: Options, number: str = "") -> tuple[Quality, Quality]:
-    from mprl.motion import load
+def _retarget(clip: MotionClip, out: Path, target: Any, options: Options, number: str = "") -> tuple[Quality, Quality]:
     from mprl.motion.formats import npz
     from mprl.motion.retarget import report, retargeted
 
-    clip = load(file)
     with _progress() as progress:
         task = progress.add_task(f"{number} {clip.name}".strip(), total=clip.num_frames)
         made = retargeted(clip, target, options.map, lambda frames: progress.advance(task, frames))
