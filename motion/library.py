@@ -166,12 +166,7 @@ class MotionLibrary:
 
     def sample(self, clip_ids: Tensor, times: Tensor) -> Reference:
         """The reference of each world: clip ids (W,) int64 and times (W,) s -> W rows."""
-        row, displacement = self._blend(self._rows, clip_ids, times)
-        root, rotations, hinges, qvel, control, feedforward, body, com, com_velocity, contacts = row.split(self._sizes, dim=-1)
-        rotations = rot.unit(rotations.unflatten(-1, (-1, 4)))
-        body = body.unflatten(-1, (-1, 3)) + displacement.unsqueeze(-2)
-        root, com = root + displacement, com + displacement
-        return Reference(root, rotations, hinges, qvel, control, feedforward, body, com, com_velocity, contacts, self._order)
+        return self._reference(*self._blend(self._rows, clip_ids, times))
 
     def sample_targets(self, clip_ids: Tensor, times: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Only what is aimed at: root position (..., 3), root quaternion (..., 4), control and feedforward (..., nu) each."""
@@ -179,14 +174,29 @@ class MotionLibrary:
         root, quaternion, control, feedforward = row.split((3, 4, self.character.model.nu, self.character.model.nu), dim=-1)
         return root + displacement, rot.unit(quaternion), control, feedforward
 
-    def _blend(self, rows: Tensor, clip_ids: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
+    def place(self, clip_ids: Tensor, times: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The row before each time, how far the time is from it to the next row, and the cycles completed; all are like `times`."""
         progress = times / self.durations[clip_ids]
         cycles = torch.where(self.cyclic[clip_ids], progress.floor(), 0.0)
         steps = self._steps[clip_ids]
         at = (progress - cycles).clamp(0.0, 1.0) * steps
         before = at.floor().clamp(max=steps - 1)
-        index = self._first[clip_ids] + before.long()
-        return between(rows, index, at - before), cycles.unsqueeze(-1) * self.displacement[clip_ids]
+        return self._first[clip_ids] + before.long(), at - before, cycles
+
+    def all_rows(self) -> Reference:
+        """Every row of every clip, one after the other: a cycle's first time through."""
+        return self._reference(self._rows, torch.zeros(1, 3, device=self._rows.device, dtype=self._rows.dtype))
+
+    def _reference(self, row: Tensor, displacement: Tensor) -> Reference:
+        root, rotations, hinges, qvel, control, feedforward, body, com, com_velocity, contacts = row.split(self._sizes, dim=-1)
+        rotations = rot.unit(rotations.unflatten(-1, (-1, 4)))
+        body = body.unflatten(-1, (-1, 3)) + displacement.unsqueeze(-2)
+        root, com = root + displacement, com + displacement
+        return Reference(root, rotations, hinges, qvel, control, feedforward, body, com, com_velocity, contacts, self._order)
+
+    def _blend(self, rows: Tensor, clip_ids: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
+        index, share, cycles = self.place(clip_ids, times)
+        return between(rows, index, share), cycles.unsqueeze(-1) * self.displacement[clip_ids]
 
 
 def between(rows: Tensor, index: Tensor, blend: Tensor) -> Tensor:
@@ -202,7 +212,8 @@ def between(rows: Tensor, index: Tensor, blend: Tensor) -> Tensor:
 def prepared(clip: MotionClip, character: Character, correct_floor: bool) -> MotionClip:
     """A clip as it is laid out: raised where it sinks into the floor, if wanted, and its contacts labelled."""
     clip = lift_out_of_floor(clip, character) if correct_floor else clip
-    return clip if clip.contacts is not None else label_contacts(clip, character)
+    labelled = clip.contacts is not None and clip.contacts.shape[1] == len(character.feet)
+    return clip if labelled else label_contacts(clip, character)
 
 
 def grid_steps(num_frames: int, frame_rate: float) -> int:

@@ -27,7 +27,7 @@ from mprl.motion.body.joints import JOINTS, PARENTS
 from mprl.motion.body.smpl import SmplBody
 from mprl.motion.characters.character import Character
 from mprl.motion.characters.physique import Physique, measure
-from mprl.motion.clip import MotionClip, Skeleton
+from mprl.motion.clip import MotionClip
 
 GENDERS = ("neutral", "female", "male")
 
@@ -132,13 +132,6 @@ class SmplCharacter(Character):
             object.__setattr__(character, "_measured", physique)
             made.append(character)
         return made
-
-    @cached_property
-    def skeleton(self) -> Skeleton:
-        """The joints at rest, in SMPL's order; MuJoCo's bodies (`body_names`) are in depth-first order."""
-        offsets = self.physique.joints - self.physique.joints[list(PARENTS)]
-        offsets[0] = 0.0
-        return Skeleton(JOINTS, PARENTS, offsets)
 
     def check(self, clip: MotionClip) -> None:
         for joint in JOINTS:
