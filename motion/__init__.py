@@ -4,6 +4,7 @@ from mprl.motion import MotionClip, MotionLibrary, load
 """
 
 from mprl.motion.body.smpl import SmplBody
+from mprl.motion.characters.find import find_character
 from mprl.motion.characters.humanoid import HUMANOID
 from mprl.motion.characters.mjcf import load_character
 from mprl.motion.characters.smpl import SmplCharacter
@@ -22,6 +23,7 @@ __all__ = [
     "Skeleton",
     "SmplBody",
     "SmplCharacter",
+    "find_character",
     "load",
     "load_all",
     "load_character",

@@ -20,20 +20,24 @@ from torch import Tensor
 
 from mprl.devices import available
 from mprl.envs.imitation import checks, metrics, observations, terminations
+from mprl.envs.imitation.bodies import Bodies, bodies, fitted
 from mprl.envs.imitation.film import Film
 from mprl.envs.imitation.layout import CONTROL_RATE, PHYSICS_RATE, Layout, simulated
 from mprl.envs.imitation.metrics import Policy
 from mprl.envs.imitation.observations import Targets
+from mprl.envs.imitation.randomisation import Randomisation, ranges_of
 from mprl.envs.imitation.rewards import REWARDS, Motion
 from mprl.envs.imitation.single import SingleWorld
 from mprl.envs.imitation.tasks import Scene, Task
 from mprl.errors import ActionError, SettingError, unknown_name
-from mprl.motion import HUMANOID, MotionClip, MotionLibrary, Reference, load_character
+from mprl.motion import MotionClip, MotionLibrary, Reference
 from mprl.motion import rotations as rot
 from mprl.motion.characters.character import Character
+from mprl.motion.shapes import Shapes
 from mprl.simulation.backends import make_simulation
 from mprl.simulation.cpu import CpuSimulation
 from mprl.simulation.rendering import Marker
+from mprl.simulation.variants import set_variants
 
 # rad beyond the reference at an action of 1: every actuator of a humanoid that follows exactly is then at its torque limit
 RESIDUAL_SCALE = 0.5
@@ -154,12 +158,17 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         width: int = 640,
         height: int = 480,
         max_episode_steps: int | None = None,
-        character: str | Path = "humanoid",
+        character: str | Path | Character = "humanoid",
+        betas: Any = None,
+        gender: str | None = None,
+        randomize: Any = None,
     ) -> None:
         settings = {key: value for key, value in dict(locals()).items() if key not in ("self", "__class__")}
         checks.check(settings)
         self.device = available(device)
-        self.character: Character = HUMANOID if character == "humanoid" else load_character(character)
+        randomized = ranges_of(randomize)
+        self.bodies = bodies(character, betas, gender, num_envs)
+        self.character: Character = self.bodies.character
         self._settings = settings
         if contact_bodies is None:
             contact_bodies = self.character.feet
@@ -168,7 +177,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         for body in contact_bodies:
             if body not in self.character.body_names:
                 raise unknown_name("body", body, self.character.body_names, f"bodies of the {self.character.name}")
-        self.library = MotionLibrary(checks.clips(motion), self.character, self.device)
+        self.library = MotionLibrary([fitted(clip, self.character) for clip in checks.clips(motion)], self.character, self.device)
 
         self.num_envs = num_envs
         self.output = output
@@ -188,6 +197,8 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self._renderers: list[Any] = []
 
         self.simulation = make_simulation(simulated(self.character), num_envs, self.device, backend, num_threads)
+        self._shapes = self._reshape(self.bodies)
+        self._randomisation = Randomisation(self.simulation, randomized) if randomized else None
         self.model = self.simulation.model
         # To ask what a tensor on a GPU holds (is any world to be reset, which?) is to wait for it. There, every world is computed
         # and masks choose; on a CPU it is faster to look and to compute only the worlds in question.
@@ -210,7 +221,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
 
         balls, hinges = len(self.character.ball_joints), len(self.character.hinge_joints)
         length = observations.size(balls, hinges, self.model.nv, self.model.nu, len(self.layout.key_bodies), len(target_frames))
-        length += 2 * phase_observation + (self._task.size if self._task is not None else 0)
+        length += self._betas.shape[1] + 2 * phase_observation + (self._task.size if self._task is not None else 0)
         self.single_observation_space = gym.spaces.Box(-np.inf, np.inf, (length,), np.float32)
         self.single_action_space = gym.spaces.Box(-1.0, 1.0, (self.model.nu,), np.float32)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -223,6 +234,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self._steps = torch.zeros(num_envs, dtype=torch.long, device=self.device)
         self._cycle = torch.zeros(num_envs, dtype=torch.long, device=self.device)
         self._offset = torch.zeros(num_envs, 3, device=self.device)
+        self._drawn = False  # whether physics has been randomised
         self._pending = torch.ones(num_envs, dtype=torch.bool, device=self.device)
         self._next_control = torch.zeros(num_envs, self.model.nu, device=self.device)
         self._new_qpos, self._new_qvel = torch.zeros_like(self._qpos), torch.zeros_like(self._qvel)
@@ -246,6 +258,9 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         for key in options:
             if key not in _RESET_OPTIONS:
                 raise unknown_name("reset option", key, _RESET_OPTIONS, f"known: {', '.join(_RESET_OPTIONS)}")
+        if self._randomisation is not None and (seed is not None or not self._drawn):
+            self._randomisation.draw(self._random)
+            self._drawn = True
         self._reset_worlds(mask, **options)
         self._pending = self._pending & ~mask
         self._ready = True
@@ -266,7 +281,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             self._start += self._steering.advance()
         self._sense(_ALL)
         times = self.times
-        reference = self._synchronised(self.library.sample(self._clip, times), times)
+        reference = self._synchronised(self._sampled(_ALL, times), times)
         reward, values = self._reward(self._character(), self._as_motion(reference), self.layout.joint_weights)
         goal: dict[str, Tensor] = {}
         if self._task is not None:
@@ -327,7 +342,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             from mprl.simulation.rendering import SceneRenderer
 
             width, height = self._render_size
-            self._renderers = [SceneRenderer(self.model, width, height, ghost=True) for _ in range(self._render_worlds)]
+            self._renderers = [SceneRenderer(model, width, height, ghost=True) for model in self._models[: self._render_worlds]]
         reference = self.reference_qpos()
         return tuple(
             renderer.render(_host(self._qpos[i]), _host(reference[i]), self.markers(i)) for i, renderer in enumerate(self._renderers)
@@ -356,7 +371,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
 
     def reference(self) -> Reference:
         """What the characters should be doing now, where they have come to (see `reference_sync`)."""
-        return self._steered(self.library.sample(self._clip, self.times)).moved(self._offset)
+        return self._steered(self._sampled(_ALL, self.times)).moved(self._offset)
 
     def markers(self, world: int) -> list[Marker]:
         """What a picture of a world shows beside the character and its reference."""
@@ -380,6 +395,8 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         """Everything that the future depends on, random generator included."""
         names = ("_clip", "_start", "_steps", "_cycle", "_offset", "_pending", "_next_control")
         state = {name.strip("_"): getattr(self, name).clone() for name in names}
+        if self._randomisation is not None:
+            state["factors"] = self._randomisation.factors.clone()
         if self._task is not None:
             state |= {f"task_{name}": value.clone() for name, value in self._task.state().items()}
         return {**state, "simulation": self.simulation.state(), "random": self._random.get_state()}
@@ -388,7 +405,9 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         """Continue from what `get_state` returned, bit for bit; returns the observation."""
         task = {f"task_{name}": value for name, value in self._task.state().items()} if self._task is not None else {}
         for name, value in state.items():
-            if name not in ("simulation", "random"):
+            if name == "factors" and self._randomisation is not None:
+                self._randomisation.set(value)
+            elif name not in ("simulation", "random"):
                 mine = task[name] if name in task else getattr(self, f"_{name}")
                 mine.copy_(value)
         self.simulation.set_state(state["simulation"])
@@ -473,7 +492,8 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         (docs/decisions.md); so what damping takes from a moving joint is given back here, once a control step.
         """
         centre = torch.addcmul(self._actuator_length.float(), self.layout.lag, self._actuator_velocity.float())
-        return torch.clamp(target, centre - self.layout.reach, centre + self.layout.reach)
+        reach = self.layout.reach if self._randomisation is None else self.layout.reach * self._randomisation.reach
+        return torch.clamp(target, centre - reach, centre + reach)
 
     def _may_hold(self, mask: Tensor) -> bool:
         """Whether there is anything to do for the masked worlds, as far as that can be known without waiting for a GPU."""
@@ -512,6 +532,25 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             self._offset,
         )
 
+    def _reshape(self, bodies: Bodies) -> Shapes | None:
+        """Give the worlds their bodies, where these differ, and say how the reference fits them."""
+        shapes = bodies.betas if bodies.betas is not None else np.zeros((self.num_envs, 0))
+        self._betas = torch.as_tensor(shapes, dtype=torch.float32, device=self.device)
+        self._models = [self.simulation.model] * self.num_envs
+        if bodies.which is None:
+            return None
+        which = torch.as_tensor(bodies.which, device=self.device)
+        models = [simulated(other).compile() for other in bodies.others]
+        set_variants(self.simulation, models, which)
+        self._models = [models[i] for i in bodies.which]
+        return Shapes(self.library, bodies.others, which)
+
+    def _sampled(self, worlds: slice | Tensor, times: Tensor) -> Reference:
+        """The clips of some worlds at some times, on their own bodies."""
+        clip = self._clip[worlds]
+        reference = self.library.sample(clip, times)
+        return reference if self._shapes is None else self._shapes.fit(reference, clip, times, worlds)
+
     def _steered(self, reference: Reference) -> Reference:
         return reference if self._steering is None else self._steering.reference(reference)
 
@@ -532,6 +571,8 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         clip, times = self._clip[worlds].unsqueeze(-1), self.times[worlds].unsqueeze(-1)
         look = self._look if self._steering is None else self._steering.tempo[worlds].unsqueeze(-1) * self._look
         coming = self.library.sample_targets(clip.expand(-1, len(self._look)), times + look)
+        if self._shapes is not None:
+            coming = self._shapes.place(coming[0], clip.expand(-1, len(self._look)), times + look, worlds), *coming[1:]
         if self._steering is not None:
             coming = self._steering.coming(*coming, self._look / self.control_step, worlds)
         position, rotation, control, feedforward = coming
@@ -544,6 +585,8 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         if self.phase_observation:
             angle = 2 * torch.pi * self.library.phase(clip, times)
             observation = torch.cat((observation, angle.sin(), angle.cos()), dim=1)
+        if self._betas.shape[1]:
+            observation = torch.cat((observation, self._betas[worlds]), dim=1)
         if self._task is not None:
             observation = torch.cat((observation, self._task.observe(self._scene())[worlds]), dim=1)
         return observation
@@ -571,7 +614,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self._cycle = self._cycle.masked_fill(mask, 0)
         self._offset = self._offset.masked_fill(mask.unsqueeze(-1), 0.0)
         worlds = self._where(mask)
-        reference = self.library.sample(self._clip[worlds], self._start[worlds])
+        reference = self._sampled(worlds, self._start[worlds])
         qpos = reference.qpos.to(self._qpos.dtype)
         if joint_noise is not None:
             noise = self._per_world("joint_noise", joint_noise, qpos.dtype)

@@ -28,7 +28,7 @@ class Film:
         from mprl.simulation.video import caption, write_video
 
         name = self._envs.library.clips[0].name
-        with SceneRenderer(self._envs.model, *self._size, ghost=True, fps=self._fps) as scene:
+        with SceneRenderer(self._envs._models[0], *self._size, ghost=True, fps=self._fps) as scene:
             frames = (
                 caption(scene.render(pose, ghost, markers), f"{name} · {step / self._fps:.1f} s · reference translucent")
                 for step, (pose, ghost, markers) in enumerate(self._poses)

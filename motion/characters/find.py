@@ -15,7 +15,7 @@ NAMES = ("humanoid", "smpl")
 
 
 def find_character(character: str | Path | Character, betas: Any = None, gender: str | None = None) -> Character:
-    """"humanoid", "smpl", an MJCF file of the user's own, or a `Character` as it is.
+    """ "humanoid", "smpl", an MJCF file of the user's own, or a `Character` as it is.
 
     Args:
         character: the name, the path, or the character.

@@ -53,14 +53,20 @@ class Physique:
     misfit: Array
 
 
-_parts: WeakKeyDictionary[SmplBody, Parts] = WeakKeyDictionary()
+_known: WeakKeyDictionary[SmplBody, tuple[Parts, dict[bytes, Physique]]] = WeakKeyDictionary()
 
 
 def measure(body: SmplBody, betas: Tensor) -> list[Physique]:
-    """The physical bodies of some shapes, (B, S)."""
-    if body not in _parts:
-        _parts[body] = Parts(body.faces.cpu().numpy(), body.weights.double().cpu().numpy())
-    return [physique for some in betas.split(_AT_ONCE) for physique in _measure(body, _parts[body], some)]
+    """The physical bodies of some shapes, (B, S); what was measured once is remembered."""
+    if body not in _known:
+        _known[body] = Parts(body.faces.cpu().numpy(), body.weights.double().cpu().numpy()), {}
+    parts, known = _known[body]
+    keys = [row.numpy().tobytes() for row in betas.double()]
+    new = {key: row for key, row in zip(keys, betas, strict=True) if key not in known}
+    if new:
+        for some in torch.stack(list(new.values())).split(_AT_ONCE):
+            known |= zip([row.numpy().tobytes() for row in some.double()], _measure(body, parts, some), strict=True)
+    return [known[key] for key in keys]
 
 
 def _measure(body: SmplBody, parts: Parts, betas: Tensor) -> list[Physique]:

@@ -10,7 +10,6 @@ mesh's parts, of the density of living people; shapes are fitted to the skin: bo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -114,9 +113,7 @@ class SmplCharacter(Character):
     @cached_property
     def physique(self) -> Physique:
         """What was measured of the body."""
-        return self._measured or measure(self._body, torch.tensor(self.betas)[None])[0]
-
-    _measured: Physique | None = field(default=None, init=False, repr=False)
+        return measure(self._body, torch.tensor(self.betas)[None])[0]
 
     @property
     def _body(self) -> SmplBody:
@@ -124,14 +121,10 @@ class SmplCharacter(Character):
         return self.body
 
     def others(self, betas: NDArray[np.float64]) -> list[SmplCharacter]:
-        """Characters of the same body with other shapes, (B, S)."""
+        """Characters of the same body with other shapes, (B, S), measured at once."""
         betas = shape_of(betas, self._body.num_betas)
-        made = []
-        for shape, physique in zip(betas, measure(self._body, torch.tensor(betas)), strict=True):
-            character = SmplCharacter(shape, self.gender, self.body, self.self_collision)
-            object.__setattr__(character, "_measured", physique)
-            made.append(character)
-        return made
+        measure(self._body, torch.tensor(betas))
+        return [SmplCharacter(shape, self.gender, self.body, self.self_collision) for shape in betas]
 
     def check(self, clip: MotionClip) -> None:
         for joint in JOINTS:
@@ -256,8 +249,3 @@ def _exclude_what_touches(spec: mujoco.MjSpec) -> None:
     for first, second in sorted(pairs):
         if first:
             spec.add_exclude(bodyname1=model.body(first).name, bodyname2=model.body(second).name)
-
-
-def same_body(characters: Sequence[Character]) -> bool:
-    """Whether characters are made of one body model, so that they differ in shape only."""
-    return all(isinstance(c, SmplCharacter) and c.body is getattr(characters[0], "body", None) for c in characters)

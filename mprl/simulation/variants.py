@@ -13,9 +13,9 @@ from mprl.simulation.interface import Simulation
 
 # what a simulation reads of a model and may read anew in each world; all else follows from these (`Simulation.set_constants`)
 _FIELDS = (
-    "qpos0", "qpos_spring", "body_pos", "body_quat", "body_ipos", "body_iquat", "body_mass", "body_inertia", "jnt_pos", "jnt_axis", "jnt_range",
-    "jnt_stiffness", "dof_armature", "dof_damping", "dof_frictionloss", "geom_size", "geom_pos", "geom_quat", "geom_friction",
-    "actuator_gear", "actuator_gainprm", "actuator_biasprm", "actuator_forcerange", "actuator_ctrlrange",
+    "qpos0", "qpos_spring", "body_pos", "body_quat", "body_ipos", "body_iquat", "body_mass", "body_inertia", "jnt_pos", "jnt_axis",
+    "jnt_range", "jnt_stiffness", "dof_armature", "dof_damping", "dof_frictionloss", "geom_size", "geom_pos", "geom_quat",
+    "geom_friction", "actuator_gear", "actuator_gainprm", "actuator_biasprm", "actuator_forcerange", "actuator_ctrlrange",
 )  # fmt: skip
 
 
