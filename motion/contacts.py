@@ -79,7 +79,8 @@ def lift_out_of_floor(clip: MotionClip, character: Character, window: float = 0.
     lift = uniform_filter1d(maximum_filter1d(ring, width, mode=mode), width, mode=mode)
     if clip.loop == "wrap":
         lift = np.append(lift, lift[0])
-    log.warning(
+    message = log.warning if depth[worst] > 1e-3 else log.debug
+    message(
         "%s: the reference sinks %.0f mm into the floor at frame %d (%.2f s); raised by up to %.0f mm around there",
         clip.name, depth[worst] * 1e3, worst, worst / clip.frame_rate, lift.max() * 1e3,
     )  # fmt: skip
