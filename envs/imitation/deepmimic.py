@@ -39,8 +39,6 @@ from mprl.simulation.cpu import CpuSimulation
 from mprl.simulation.rendering import Marker
 from mprl.simulation.variants import set_variants
 
-# rad beyond the reference at an action of 1: every actuator of a humanoid that follows exactly is then at its torque limit
-RESIDUAL_SCALE = 0.5
 # rad around the clips' mean pose at an action of 1
 ABSOLUTE_SCALE = 1.5
 
@@ -56,23 +54,45 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     """Many worlds of a humanoid that imitates one motion or a library of them.
 
     ## Character
-    The DeepMimic humanoid: 15 bodies, 45 kg, 8 ball joints and 4 hinges with 28 actuated degrees of freedom
-    (`motion/characters/humanoid.xml`). Physics at 120 Hz, control at 30 Hz. World z up, x forward.
+    Physics at 120 Hz, control at 30 Hz. World z up, x forward.
+
+    | `character` | |
+    |---|---|
+    | `"humanoid"` (default) | DeepMimic's: 15 bodies, 45 kg, 8 ball joints and 4 hinges with 28 actuated degrees of freedom (`motion/characters/humanoid.xml`) |
+    | `"smpl"` | the SMPL body of any shape: 24 bodies, 23 ball joints with 69 actuated degrees of freedom (`motion/characters/smpl.py`); clips of other skeletons are retargeted to it when they are loaded |
+    | a path | a model of your own (`motion/characters/mjcf.py`), for which `motion` is a clip |
+    | a `Character` | as it is: `SmplCharacter(body=SmplBody.load("smpl", gender="female"))`, say |
+
+    **Different bodies in one batch** (`"smpl"` only): `betas` of shape (N, 10) give world w the shape in row w mod N; `"random"`, or
+    `"random 1.5"` with another standard deviation, draws up to 256 shapes, the same ones each time. Masses, lengths, shapes, strengths and
+    the reference are then each world's own: rotations as in the clip, the root's path scaled with the length of the legs, the feet as
+    far above the floor as the mean body's.
+
+    **Randomised physics**: `randomize={"mass": (0.8, 1.2), ...}` multiplies each world's numbers by factors drawn uniformly, when `reset` is
+    given a seed and before the first step. They stay as they are from episode to episode, and are part of `get_state`.
+
+    | | multiplied | with `randomize=True` |
+    |---|---|---|
+    | `mass` | mass and inertia of all bodies | .8 to 1.2 |
+    | `friction` | sliding friction and the others of all surfaces | .5 to 1.25 |
+    | `gain` | stiffness and damping of the PD controllers | .8 to 1.2 |
+    | `strength` | torque limits | .8 to 1.2 |
 
     ## Action
-    `Box(-1, 1, (28,))`, values beyond are clipped. Targets of the PD controllers in the exponential map: rotation vectors of the
-    ball joints and angles of the hinges, in the order of the model's actuators.
+    `Box(-1, 1, (28,))` ((69,) of the SMPL body), values beyond are clipped. Targets of the PD controllers in the exponential map: rotation
+    vectors of the ball joints (of the SMPL body: its axis-angle pose) and angles of the hinges, in the order of the model's actuators.
 
     | `action_mode` | target, rad |
     |---|---|
-    | `"residual"` (default) | the reference one control step ahead, with a lead that makes up for the joints' damping and adds the torque that the motion asks for (target = q + (kd dq/dt + torque) / kp by inverse dynamics, `motion/dynamics.py`), + 0.5 x action |
+    | `"residual"` (default) | the reference one control step ahead, with a lead that makes up for the joints' damping and adds the torque that the motion asks for (target = q + (kd dq/dt + torque) / kp by inverse dynamics, `motion/dynamics.py`), + 0.5 x action (SMPL body: 0.3) |
     | `"absolute"` | the clips' mean pose + 1.5 x action |
 
     Once a control step each target is moved to where the whole torque of its actuator, kp (target - q) - kd dq/dt, is within the
     limit of the release's table, on each axis of a ball joint.
 
     ## Observation
-    `Box(-inf, inf, (n,))`, float32; n = 108 + 37 x len(`target_frames`) (+ 2 with `phase_observation`), in the heading frame
+    `Box(-inf, inf, (n,))`, float32; n = 108 + 37 x len(`target_frames`) (SMPL body: 241 + 78 x; + 2 with `phase_observation`; + 10 where
+    bodies differ: each world's betas), in the heading frame
     (`envs/imitation/observations.py` gives the order): root height, rotation and velocities; ball joints as 6-D rotations, hinge
     angles, joint velocities x .1; hands, feet and head; and for each target frame the reference's root relative to the
     character's and its joints. `phase_observation` adds (sin, cos) of the clip's phase.
@@ -124,7 +144,10 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         render_worlds: how many worlds `render()` shows; by default all of up to 9, else one.
         width, height: of a frame, pixels.
         max_episode_steps: control steps until truncation, instead of `time_limit`.
-        character: "humanoid", or an MJCF file of your own (`motion/characters/mjcf.py`), for which `motion` is a clip.
+        character: "humanoid", "smpl", an MJCF file of your own, or a `Character`.
+        betas: shape of the SMPL body: 10 numbers, rows of them for different bodies in one batch, or "random" ("random 1.5").
+        gender: "neutral", "female" or "male": of SMPL's own files; the free body is neutral.
+        randomize: physics that differs between worlds: {"mass": (0.8, 1.2), ...}, or True for all of the table above.
 
     Raises:
         MprlError: one line, for anything a user can get wrong.
@@ -483,7 +506,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     def _targets(self, action: Tensor) -> Tensor:
         if self._absolute_offset is not None:
             return self._absolute_offset + ABSOLUTE_SCALE * action
-        return self._next_control + RESIDUAL_SCALE * action
+        return self._next_control + self.character.residual_scale * action
 
     def _within_torque_limits(self, target: Tensor) -> Tensor:
         """The nearest targets at which kp (target - q) - kd dq/dt, the whole torque of each actuator, is within its limit.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import mujoco
 import numpy as np
@@ -26,6 +27,7 @@ class Character:
         xml: path of its MJCF. Body names are joint names of its motion clips (`clip_joint`).
         feet, hands, head: bodies by their role.
         joint_weights: weight of each joint in the pose and velocity errors, unnormalised, root included, by name.
+        residual_scale: rad beyond the reference that an action of 1 asks for.
     """
 
     name: str
@@ -34,6 +36,8 @@ class Character:
     hands: tuple[str, ...]
     head: str
     joint_weights: dict[str, float]
+    # every actuator of the humanoid that follows exactly is then at its torque limit
+    residual_scale: ClassVar[float] = 0.5
 
     def spec(self) -> mujoco.MjSpec:
         """A fresh, editable copy of the model."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import mujoco
 import numpy as np
@@ -96,6 +96,8 @@ class SmplCharacter(Character):
     gender: str = "neutral"
     body: SmplBody | None = field(default=None, repr=False)
     self_collision: bool = False
+    # 69 actuators disturb as much as the humanoid's 28 do with .5, if actions are noise of the same standard deviation
+    residual_scale: ClassVar[float] = 0.3
 
     def __post_init__(self) -> None:
         if self.gender not in GENDERS:
