@@ -136,6 +136,12 @@ def _forward(names: Sequence[str], standing: np.ndarray, upward: np.ndarray) -> 
     size = np.ptp(standing, axis=0).max()
     if not left or not right or size <= 0:
         return _axis(fallback)
+    heads = [i for i, name in enumerate(names) if _HEAD.search(name)]
+    feet = [i for i, name in enumerate(names) if _FOOT.search(name)]
+    if heads and feet:
+        along = standing[heads].mean(axis=0) - standing[feet].mean(axis=0)
+        if along @ upward < 0.6 * np.linalg.norm(along):  # the rest pose does not stand: LAFAN1's has all bones along x
+            return _axis(fallback)
     across = standing[left].mean(axis=0) - standing[right].mean(axis=0)
     across = across - (across @ upward) * upward
     if np.linalg.norm(across) < 0.02 * size or np.abs(across).max() < 0.9 * np.linalg.norm(across):

@@ -1,8 +1,8 @@
 """BVH, read and written: any hierarchy, any order of channels, any unit and any axis up.
 
 A joint's rotations are the file's, relabelled to z up and x forward; its rest pose is the file's. End sites become joints that do not
-turn, named after their parent with "_end". Position channels of the root are its place. Those of other joints hold bones that change
-their length: their mean becomes the bone's offset (most files repeat the offset there), and the log says so where they move.
+turn, named after their parent with "_end". Position channels of the root are its place; a root that only carries the hips is left
+out. Those of other joints hold bones that change their length: their mean becomes the bone's offset, and the log says so where they move.
 """
 
 from __future__ import annotations
@@ -44,9 +44,15 @@ def read(path: str | Path, *, scale: float | str | None = None, up: str | None =
     """
     path = Path(path)
     text = _without_empty_ends(parse(path, read_text(path)))
-    offsets, root = _offsets_and_path(path, text)
+    offsets, moves = _offsets(text)
     rotations = np.stack([_rotations(joint, text.table) for joint in text.joints], axis=1)
-    names, parents = tuple(joint.name for joint in text.joints), tuple(joint.parent for joint in text.joints)
+    start = _moved_root(text, offsets, moves, rotations)
+    _tell_stretched(path, text, offsets, moves, start)
+    root, offsets, rotations = moves[start], offsets[start:], rotations[:, start:]
+    offsets[0] = 0.0
+    names = tuple(joint.name for joint in text.joints[start:])
+    parents = tuple(joint.parent - start for joint in text.joints[start:])
+    parents = (-1, *parents[1:])
     some = np.linspace(0, len(root) - 1, min(len(root), _LOOKED_AT)).round().astype(int)
     posed, _ = forward_kinematics(Skeleton(names, parents, offsets), torch.as_tensor(root[some]), torch.as_tensor(rotations[some]))
     frame = axes.find(names, parents, offsets, posed.numpy(), scale, up)
@@ -96,32 +102,50 @@ def _without_empty_ends(text: Text) -> Text:
     return replace(text, joints=joints)
 
 
-def _offsets_and_path(path: Path, text: Text) -> tuple[np.ndarray, np.ndarray]:
-    """Offsets of all joints (J, 3), the root's 0, and the root's place (T, 3), in the file's units."""
+def _offsets(text: Text) -> tuple[np.ndarray, dict[int, np.ndarray]]:
+    """Offsets (J, 3), and where joints with position channels are in their parent's frame over time (T, 3), in the file's units."""
     offsets = np.array([joint.offset for joint in text.joints])
-    moving: dict[str, float] = {}
-    root = np.broadcast_to(offsets[0], (len(text.table), 3)).copy()
+    moves: dict[int, np.ndarray] = {}
     for index, joint in enumerate(text.joints):
         said = {"XYZ".index(name[0]): joint.column + k for k, name in enumerate(joint.channels or ()) if name.endswith("position")}
+        if index and not said:
+            continue
+        moves[index] = np.broadcast_to(offsets[index], (len(text.table), 3)).copy()
         for axis, column in said.items():
             values = text.table[:, column]
-            if index == 0:
-                root[:, axis] = values
-                continue
-            mean = values.mean()
-            # some files repeat the offset in the channels, others add to it
-            added = abs(mean) < abs(mean - offsets[index, axis])
-            offsets[index, axis] = mean + (offsets[index, axis] if added else 0)
-            moving[joint.name] = max(moving.get(joint.name, 0.0), float(np.abs(values - mean).max()))
+            # most files repeat the offset in the channels, some add to it; the root's are its place
+            added = index > 0 and abs(values.mean()) < abs(values.mean() - offsets[index, axis])
+            moves[index][:, axis] = values + (offsets[index, axis] if added else 0)
+        offsets[index] = moves[index].mean(axis=0)
+    return offsets, moves
+
+
+def _moved_root(text: Text, offsets: np.ndarray, moves: dict[int, np.ndarray], rotations: np.ndarray) -> int:
+    """The joint that carries the motion: the root, or its only child where that one is what is moved about (an empty root above the hips).
+
+    The child's place and rotation then include those of what is above it.
+    """
+    root = 0
+    while True:
+        children = [index for index, joint in enumerate(text.joints) if joint.parent == root]
+        size = np.abs(offsets[1:]).max(initial=0.0)
+        if len(children) != 1 or children[0] not in moves or np.ptp(moves[children[0]], axis=0).max() <= 0.1 * size:
+            return root
+        child, above = children[0], torch.as_tensor(rotations[:, root])
+        moves[child] = moves[root] + rot.rotate(above, torch.as_tensor(moves[child])).numpy()
+        rotations[:, child] = rot.multiply(above, torch.as_tensor(rotations[:, child])).numpy()
+        root = child
+
+
+def _tell_stretched(path: Path, text: Text, offsets: np.ndarray, moves: dict[int, np.ndarray], root: int) -> None:
     size = np.abs(offsets[1:]).max(initial=0.0)
-    stretched = {name: by for name, by in moving.items() if by > 1e-3 * size}
+    stretched = {text.joints[index].name: np.abs(place - place.mean(axis=0)).max() for index, place in moves.items() if index > root}
+    stretched = {name: by for name, by in stretched.items() if by > 1e-3 * size}
     if stretched:
         worst = max(stretched, key=lambda name: stretched[name])
         log.warning(
             "%s: %d bones change their length, '%s' by %.3g units; their mean is kept", path.name, len(stretched), worst, stretched[worst]
         )
-    offsets[0] = 0.0
-    return offsets, root
 
 
 def _rotations(joint: Joint, table: np.ndarray) -> np.ndarray:

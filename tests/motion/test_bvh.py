@@ -213,6 +213,42 @@ def test_bones_that_change_their_length_are_said(file, caplog, heard):
     assert np.allclose(np.linalg.norm(clip.skeleton.offsets[clip.skeleton.names.index("LeftFoot")]), 0.9)
 
 
+def test_an_empty_root_above_the_hips_is_left_out(file):
+    # as in Bandai Namco's files: the hips are the root's only child, and it is they that move
+    inner = TEXT.replace("ROOT Hips", "JOINT Hips").replace("HIERARCHY\n", "")
+    text = "HIERARCHY\nROOT joint_Root\n{\nOFFSET 0 0 0\nCHANNELS 6 Xposition Yposition Zposition Zrotation Xrotation Yrotation\n"
+    text += (
+        inner.replace("MOTION", "}\nMOTION")
+        .replace(STILL, "5 0 0 0 0 90 " + STILL, 1)
+        .replace(f"\n{STILL}", "\n5 0 0 0 0 90 40 95 0 0 30 0 " + "0 " * 12)
+    )
+    clip, plain = load(file(text)), load(file(TEXT))
+    assert clip.skeleton.names == plain.skeleton.names and np.allclose(clip.skeleton.offsets, plain.skeleton.offsets)
+    # the root stands at x = 5 and is turned by 90 degrees to the left; the hips go 40 along its x, which is the world's -z, and bow
+    assert np.allclose(clip.root_position * 100, [[0, 5, 95], [-40, 5, 95]])
+    quarter = Rotation.from_euler("z", 90, degrees=True)
+    turned = [Rotation.from_quat(clip.rotations[frame, 0], scalar_first=True) for frame in (0, 1)]
+    assert np.allclose(turned[0].as_matrix(), quarter.as_matrix())
+    assert np.allclose(turned[1].as_matrix(), (quarter * Rotation.from_euler("y", 30, degrees=True)).as_matrix())
+
+
+def test_a_rest_pose_that_does_not_stand_says_nothing_of_where_it_faces(file):
+    # as in LAFAN1: all bones along x, turned into place by the rotations; y is up, and z is taken for forward
+    text = (
+        """HIERARCHY ROOT Hips { OFFSET 173 92 -518 CHANNELS 6 Xposition Yposition Zposition Zrotation Yrotation Xrotation
+    JOINT LeftUpLeg { OFFSET .1 1.9 10.5 CHANNELS 3 Zrotation Yrotation Xrotation JOINT LeftFoot { OFFSET 86 0 0
+    CHANNELS 3 Zrotation Yrotation Xrotation } } JOINT RightUpLeg { OFFSET .1 1.9 -10.5 CHANNELS 3 Zrotation Yrotation Xrotation
+    JOINT RightFoot { OFFSET 86 0 0 CHANNELS 3 Zrotation Yrotation Xrotation } }
+    JOINT Head { OFFSET 60 -2 0 CHANNELS 3 Zrotation Yrotation Xrotation } }
+    MOTION\nFrames: 2\nFrame Time: 0.033333\n"""
+        + "100 90 -300 90 0 0  180 0 0  0 0 0  180 0 0  0 0 0  0 0 0\n" * 2
+    )
+    clip = load(file(text))
+    assert clip.provenance.source == "some.bvh (centimetres, y up, facing z)"
+    assert np.allclose(clip.root_position[0], [-3, 1, 0.9])  # its place is what the channels say, without the offset
+    assert positions(clip)[0, clip.skeleton.names.index("Head"), 2] > 1.4
+
+
 def test_end_sites_become_joints_that_do_not_turn(file):
     clip = load(file(TEXT))
     assert clip.skeleton.names == ("Hips", "LeftUpLeg", "LeftFoot", "LeftFoot_end", "RightUpLeg", "RightUpLeg_end", "Head")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import bz2
 import collections
 import datetime
@@ -194,6 +195,25 @@ def test_chumpy_arrays_come_as_arrays(chumpy, protocol):
     expected = (whole, whole[:, :, :2], whole.reshape(6, 4), whole.transpose(0, 2, 1), np.concatenate((whole, whole), 1))
     for name, values in zip(model, expected, strict=True):
         assert np.array_equal(read[name], values)
+
+
+# chumpy 0.70 itself: a = chumpy.array(numpy.arange(24.).reshape(2, 3, 4)); select = a[:, :, :2]; select.r
+# zlib.compress(pickle.dumps({"v_template": chumpy.array([[1., 2, 3]]), "shapedirs": select}, protocol=2))
+OF_CHUMPY = (
+    "c-n1}T~pIg5Qftaq=X_xKtT}^5d&i78&rfUeiH3PyvdCd)8ydENYlK@3DS$s=tZghH~t03AEqbi;yB95OrDdI-95YS?w4!}ie{>cq8wX-)q^8jFk~Eu$Mv9D"
+    "cDTCFRb&^wBG*D*GY6%i<$9rLTE})6q0h0bTI?MO&$lc!VnW4*_vkk>((VKWyNv+@s+mvRJP~5B+6z&)KQYT?e#B7hn#DgyQ6Qr-40X*?dJ_wn??zU`Pqq;*"
+    "wlK^Kj-MuHIgOB&>#@At4nw=CS|M{9ek8)!k$IGQW~%S@{$fN|+PLIMH<vk)%KT)bVl+**hB5Pkq^#fbS1^8x%LcA=FkxU)(=+nPo#HBmbVW0ep4ZH*^f=tc"
+    "RQFp4*9}Z-dM=H&gB#Uq_28FW=}T7xW@=qNYECL=>*x19+EsceRB)5ai)Rho5}2#SHFH27N8ApWlsv-iv$lk+5xOk&{EzB8cEplu=VgoTw4iCckIN1$w6SR5"
+    "E<Z=_rE~PY*X2^$a+<r1`#fp*atkXIZMBUx1M4yxFLwD*YP`V<yu?#YH@OsQ%fNObR94UF`3@fN>7?8r%D?NJvU@BM$A}ZeDdG%qmN-Y8Cu+n+;u5h;Tqdp%"
+    "SBY!Hb>aqbleksE!=x>b4D1Lzu9^LbdXcb29AVeY$uFOM#-40fGUlFp5}|S?&67l$rv~;DX^L$;<GrErw(&d}nimFM%Aw)^kISocTt57zT!xq@_7Mxj0b-Fj"
+    "L@W_Uh-1WYB3>uu9T?CB-qg%tc@%`~kcA<0t#tbEHf?LRgDT(UveLNx8%65=hy"
+)
+
+
+def test_a_pickle_of_chumpy_itself():
+    read = pickles.load(zlib.decompress(base64.b85decode(OF_CHUMPY)))
+    assert read["v_template"].tolist() == [[1, 2, 3]]
+    assert np.array_equal(read["shapedirs"], np.arange(24.0).reshape(2, 3, 4)[:, :, :2])
 
 
 def test_a_chumpy_computation_that_is_not_known_is_refused_by_name(chumpy):
