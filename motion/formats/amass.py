@@ -4,6 +4,7 @@
 |---|---|
 | `poses` | axis-angle of each joint, (T, 72) SMPL, (T, 156) SMPL-H, (T, 165) SMPL-X, rad; the pelvis' turns the body into a z-up world |
 | `root_orient`, `pose_body`, `pose_hand`, ... | the same in parts, as the "stage II" files have them, (T, 3), (T, 63), ... |
+| `global_orient`, `body_pose`, `transl` | what `smplx` calls root_orient, pose_body and trans |
 | `trans` | SMPL's translation, (T, 3) m: the pelvis is at trans + J0(betas) |
 | `mocap_framerate` or `mocap_frame_rate` | Hz |
 | `betas`, `gender` | the body |
@@ -13,6 +14,7 @@ Of fingers, jaw and eyes SMPL has none: they are left out; SMPL's own two hand j
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,15 +32,16 @@ if TYPE_CHECKING:
 
 WIDTHS = {72: "SMPL", 156: "SMPL-H", 165: "SMPL-X", 3 * BODY_JOINTS: "SMPL-X's body"}
 RATES = ("mocap_framerate", "mocap_frame_rate", "fps", "framerate")
+_ALIASES = {"global_orient": "root_orient", "body_pose": "pose_body", "transl": "trans"}
 _MOST = {
-    **dict.fromkeys(("poses", "root_orient", "pose_body", "trans"), TABLE), "betas": 2**17, "gender": 1,
+    **dict.fromkeys(("poses", "root_orient", "pose_body", "trans", *_ALIASES), TABLE), "betas": 2**17, "gender": 1,
     **dict.fromkeys(RATES, 1),
 }  # fmt: skip
 
 
 def is_amass(names: list[str]) -> bool:
     """Whether a `.npz` with these keys holds SMPL's parameters."""
-    return "poses" in names or "pose_body" in names
+    return any(key in names for key in ("poses", "pose_body", "body_pose"))
 
 
 def read(path: str | Path, *, up: str | None = None, body: SmplBody | None = None) -> MotionClip:
@@ -54,12 +57,16 @@ def read(path: str | Path, *, up: str | None = None, body: SmplBody | None = Non
     """
     path = Path(path)
     content, names = read_members(path, _MOST)
+    for alias, key in _ALIASES.items():
+        if alias in content:
+            content.setdefault(key, content[alias])
     rate = rate_of(path, content, RATES)
     check_length(
         path, next((len(content[key]) for key in ("poses", "pose_body") if key in content and content[key].ndim), 2), rate, len(JOINTS)
     )
     if "poses" in content:
-        width = content["poses"].shape[-1] if content["poses"].ndim == 2 else 0
+        shape = content["poses"].shape
+        width = math.prod(shape[1:]) if len(shape) == 2 or (len(shape) == 3 and shape[2] == 3) else 0
         if width not in WIDTHS:
             widths = ", ".join(f"{columns} ({kind})" for columns, kind in WIDTHS.items())
             raise MotionFormatError(
@@ -69,7 +76,8 @@ def read(path: str | Path, *, up: str | None = None, body: SmplBody | None = Non
         pose = pose if width == 72 else pose[:, : 3 * BODY_JOINTS]
     elif "root_orient" in content and "pose_body" in content:
         root = table(path, "root_orient", content["root_orient"], 3)
-        pose = np.concatenate((root, table(path, "pose_body", content["pose_body"], 3 * BODY_JOINTS - 3, len(root))), axis=1)
+        width = 69 if math.prod(content["pose_body"].shape[1:]) == 69 else 63  # SMPL's own has two hands more
+        pose = np.concatenate((root, table(path, "pose_body", content["pose_body"], width, len(root))), axis=1)
     else:
         raise MotionFormatError(f'{path}: expected "poses", or "root_orient" and "pose_body"; this .npz holds {", ".join(names)[:80]}')
     if "trans" not in content:

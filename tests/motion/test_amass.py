@@ -72,6 +72,15 @@ def test_stage_two_files_are_read(motion, save):
     assert np.abs(joints_of(clip) - joints_of_the_body(motion, poses[:, :66])).max() < 1e-5
 
 
+@pytest.mark.parametrize("width", [63, 69])
+def test_smplx_s_own_names_are_read(motion, save, width):
+    poses, keys = motion["poses"], {key: motion[key] for key in ("betas", "gender")}
+    clip = load(save("wham.npz", **keys, global_orient=poses[:, :3], body_pose=poses[:, 3 : 3 + width], transl=motion["trans"], fps=30))
+    assert np.abs(joints_of(clip) - joints_of_the_body(motion, poses[:, : 3 + width])).max() < 1e-5
+    by_joint = load(save(**motion | {"poses": poses.reshape(FRAMES, 24, 3)}))
+    assert np.array_equal(by_joint.rotations, load(save(**motion)).rotations)
+
+
 def test_a_y_up_world_is_turned(motion, save):
     clip = load(save(**motion), up="y")
     expected = joints_of_the_body(motion, motion["poses"])[..., [2, 0, 1]]
@@ -134,6 +143,7 @@ def test_only_smpl_s_joints_can_be_written(tmp_path):
     [
         ({"poses": np.zeros((FRAMES, 100))}, 'key "poses": expected (frames, columns) with columns 72 (SMPL), 156 (SMPL-H), 165 (SMPL-X)'),
         ({"poses": np.zeros(72)}, 'key "poses": expected (frames, columns)'),
+        ({"poses": np.zeros((FRAMES, 72, 1))}, 'key "poses": expected (frames, columns)'),
         ({"poses": np.zeros((0, 72)), "trans": np.zeros((0, 3))}, "a motion needs at least 2 frames, found 0"),
         ({"poses": np.full((FRAMES, 72), np.nan)}, 'key "poses", frame 0: expected finite numbers, found NaN or infinity'),
         ({"poses": np.full((FRAMES, 72), "a")}, 'key "poses": expected at most'),
