@@ -62,8 +62,9 @@ def motions() -> None:
     """Print the motions that ship with the package."""
     from mprl.motion import load
     from mprl.motion import motions as shipped
+    from mprl.motion.clips.make import about
 
     clips = [load(name) for name in shipped()]
-    rows = [(clip.name, f"{clip.duration:.2f} s", "cycle" if clip.loop == "wrap" else "ends", clip.provenance.source) for clip in clips]
-    table(("motion", "length", "loop", "source"), rows)
+    rows = [(clip.name, f"{clip.duration:.2f} s", "cycle" if clip.loop == "wrap" else "ends", about(clip.name)) for clip in clips]
+    table(("motion", "length", "loop", "what it is"), rows)
     print("A file works wherever a name does: mprl motion info FILE")
