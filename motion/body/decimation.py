@@ -7,11 +7,14 @@ happens on the left happens on the right too.
 from __future__ import annotations
 
 import heapq
+import math
+import operator
 
 import numpy as np
 from numpy.typing import NDArray
 
-Ints, Floats = NDArray[np.int64], NDArray[np.float64]
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
 _EVENNESS = 0.02  # weight of the fourth power of an edge's length: without it, flat parts would be left with a few long triangles
 _FLATTEST = 0.3  # cosine: how far a triangle may turn
@@ -19,7 +22,7 @@ _FLATTEST = 0.3  # cosine: how far a triangle may turn
 
 class _Mesh:
     def __init__(self, vertices: Floats, faces: Ints) -> None:
-        self.vertices = vertices
+        self.points = vertices.tolist()
         self.faces: dict[int, tuple[int, int, int]] = {i: (int(a), int(b), int(c)) for i, (a, b, c) in enumerate(faces)}
         self.around: list[set[int]] = [set() for _ in vertices]  # faces at each vertex
         for i, face in self.faces.items():
@@ -29,9 +32,12 @@ class _Mesh:
     def neighbours(self, v: int) -> set[int]:
         return {w for i in self.around[v] for w in self.faces[i]} - {v}
 
-    def normal(self, face: tuple[int, int, int]) -> Floats:
-        a, b, c = (self.vertices[v] for v in face)
-        return np.cross(b - a, c - a)
+    def normal(self, face: tuple[int, int, int]) -> tuple[list[float], float]:
+        """Of twice the area's length, and the square of the longest edge."""
+        (ax, ay, az), (bx, by, bz), (cx, cy, cz) = (self.points[v] for v in face)
+        ux, uy, uz, vx, vy, vz = bx - ax, by - ay, bz - az, cx - ax, cy - ay, cz - az
+        longest = max(ux * ux + uy * uy + uz * uz, vx * vx + vy * vy + vz * vz, (ux - vx) ** 2 + (uy - vy) ** 2 + (uz - vz) ** 2)
+        return [uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx], longest
 
     def may_collapse(self, u: int, v: int) -> bool:
         """Whether u can move onto v: the surface stays closed and no triangle turns over or becomes a needle."""
@@ -40,11 +46,9 @@ class _Mesh:
         for i in self.around[u] - self.around[v]:
             old = self.faces[i]
             new = tuple(v if w == u else w for w in old)
-            n, m = self.normal(old), self.normal(new)  # type: ignore[arg-type]
-            size = np.linalg.norm(m)
-            corners = self.vertices[list(new)]
-            longest = np.square(corners - np.roll(corners, 1, axis=0)).sum(axis=1).max()
-            if n @ m < _FLATTEST * np.linalg.norm(n) * size or size < 0.1 * longest:
+            (n, _), (m, longest) = self.normal(old), self.normal(new)  # type: ignore[arg-type]
+            size = math.hypot(*m)
+            if sum(map(operator.mul, n, m)) < _FLATTEST * math.hypot(*n) * size or size < 0.1 * longest:
                 return False
         return len(self.neighbours(v)) + len(self.neighbours(u)) - 4 < 12  # no hub of many triangles
 
@@ -89,18 +93,19 @@ def decimate(vertices: Floats, faces: Ints, mirror: Ints, count: int, keep: Ints
     quadrics = _quadrics(vertices, faces)
     kept = set(keep.tolist()) | set(mirror[keep].tolist())
     left = vertices[:, 0] >= -1e-9
+    places = np.concatenate((vertices, np.ones((len(vertices), 1))), axis=1)
     version = [0] * len(vertices)
     heap: list[tuple[float, int, int, int, int]] = []
 
     def offer(u: int) -> None:
         if not left[u] or u in kept or not mesh.around[u]:
             return
-        for v in sorted(mesh.neighbours(u)):
-            if not left[v] or (mirror[u] == u and mirror[v] != v):
-                continue
-            point = np.append(vertices[v], 1.0)
-            cost = point @ (quadrics[u] + quadrics[v]) @ point + _EVENNESS * np.square(vertices[u] - vertices[v]).sum() ** 2
-            heapq.heappush(heap, (float(cost), u, v, version[u], version[v]))
+        onto = np.array([v for v in sorted(mesh.neighbours(u)) if left[v] and (mirror[u] != u or mirror[v] == v)])
+        if len(onto):
+            change = np.einsum("ki,kij,kj->k", places[onto], quadrics[u] + quadrics[onto], places[onto])
+            cost = change + _EVENNESS * np.square(vertices[onto] - vertices[u]).sum(axis=1) ** 2
+            for v, c in zip(onto.tolist(), cost.tolist(), strict=True):  # rounded, so that other machines take the same turns
+                heapq.heappush(heap, (float(f"{c:.8e}"), u, v, version[u], version[v]))
 
     for u in range(len(vertices)):
         offer(u)

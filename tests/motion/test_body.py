@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from mprl.errors import SettingError
 from mprl.motion import SmplBody
-from mprl.motion.body.joints import JOINTS
+from mprl.motion.body import skinning
+from mprl.motion.body.joints import JOINTS, pose_to_rotations
+from mprl.motion.kinematics import forward_kinematics
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +71,71 @@ def test_the_default_body_stands_in_the_t_pose_facing_z_with_y_up(body: SmplBody
 def test_a_wrong_shape_is_one_line(body: SmplBody, arguments: dict[str, Tensor], message: str):
     with pytest.raises(SettingError, match=message):
         body(**arguments)
+
+
+def test_gradients_are_exact_at_rest_and_in_a_pose():
+    generator = torch.Generator().manual_seed(3)
+    vectors = torch.randn(4, 3, generator=generator, dtype=torch.float64)
+    vectors[0] = 0
+    vectors[1] *= 1e-4
+    assert torch.autograd.gradcheck(skinning.rotation_matrices, vectors.requires_grad_())
+
+    small = SmplBody(_cut(SmplBody.default(), 30), dtype=torch.float64)
+    inputs = [torch.randn(2, *shape, generator=generator, dtype=torch.float64, requires_grad=True) for shape in ((10,), (24, 3), (3,))]
+    assert torch.autograd.gradcheck(lambda *x: tuple(small(*x)), inputs, fast_mode=True)
+    assert torch.autograd.gradcheck(small.joints, inputs, fast_mode=True)
+
+
+def _cut(body: SmplBody, vertices: int) -> dict[str, Any]:
+    """A body of a few vertices, for derivatives by differences."""
+    arrays = body.arrays()
+    chosen = np.linspace(0, 6889, vertices).astype(int)
+    cut = {key: arrays[key][chosen] for key in ("v_template", "shapedirs", "posedirs", "weights")}
+    return arrays | cut | {"J_regressor": np.full((24, vertices), 1 / vertices), "f": np.zeros((1, 3))}
+
+
+def test_rotations_are_those_of_scipy():
+    vectors = np.random.default_rng(0).normal(0, 2, (100, 3))
+    vectors[0], vectors[1] = 0, 1e-9
+    found = skinning.rotation_matrices(torch.from_numpy(vectors))
+    assert np.abs(found.numpy() - Rotation.from_rotvec(vectors).as_matrix()).max() < 1e-12
+
+
+def test_corrections_that_are_not_local_are_added_too(body: SmplBody):
+    arrays = body.arrays()
+    arrays["posedirs"] = np.random.default_rng(0).normal(0, 1e-3, (6890, 3, 207)).astype(np.float32)
+    dense = SmplBody(arrays)
+    inputs = random_inputs(3)
+    assert (dense(*inputs).vertices - reference(dense, *inputs)[0]).abs().max() < 1e-5
+    assert dense._local is None
+    assert body._local is not None
+
+
+def test_one_body_goes_with_many_poses(body: SmplBody):
+    betas, pose, translation = random_inputs(5)
+    many = body(betas[:1].expand(5, -1), pose, translation)
+    assert torch.equal(body(betas[:1], pose.flatten(1), translation).vertices, many.vertices)
+    assert torch.equal(body(betas[0, :10], pose, translation).joints, many.joints)
+    fewer = torch.cat((betas[:, :4], torch.zeros(5, 6)), dim=1)
+    assert torch.equal(body(betas[:, :4], pose).joints, body(fewer, pose).joints)
+
+
+def test_the_skeleton_is_the_body_at_rest_in_our_frame(body: SmplBody):
+    betas = random_inputs(1)[0]
+    skeleton = body.skeleton(betas)
+    rest = body.rest_joints(betas)[0].double()
+    identity = torch.tensor([1.0, 0, 0, 0], dtype=torch.float64).expand(24, 4)
+    positions, _ = forward_kinematics(skeleton, rest[0, [2, 0, 1]], identity)
+    assert (positions - rest[:, [2, 0, 1]]).abs().max() < 1e-6
+    assert skeleton.names == JOINTS
+    assert positions[JOINTS.index("left_wrist"), 1] > 0.5  # left is +y, up is +z
+    assert positions[JOINTS.index("head"), 2] > positions[JOINTS.index("pelvis"), 2] + 0.5
+
+
+def test_a_clip_moves_its_joints_as_the_body_does(body: SmplBody):
+    """Rotations in our frame with the skeleton of the betas, and the pose in SMPL's frame, put the joints in the same places."""
+    betas, pose, _ = random_inputs(1, seed=4)
+    rotations = pose_to_rotations(pose[0].double())
+    rest = body.rest_joints(betas)[0].double()
+    positions, _ = forward_kinematics(body.skeleton(betas), rest[0, [2, 0, 1]], rotations)
+    assert (positions - body.joints(betas, pose)[0, :, [2, 0, 1]].double()).abs().max() < 1e-5
