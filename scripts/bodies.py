@@ -34,7 +34,7 @@ POSES: dict[str, dict[str, tuple[float, float, float]]] = {
     "squat": {"both_hip": (-2.0, 0, 0.3), "both_knee": (2.2, 0, 0), "both_ankle": (-0.5, 0, 0), "spine1": (0.4, 0, 0),
               "both_shoulder": (0, -1.3, 0)},
     "kick": {"left_hip": (-1.9, 0, 0.2), "left_knee": (0.2, 0, 0), "both_shoulder": (0, 0, -0.6)},
-    "twist": {"spine1": (0, 0.4, 0), "spine2": (0, 0.4, 0), "spine3": (0, 0.3, 0), "neck": (0, 0.4, 0), "both_elbow": (1.3, 0, 0)},
+    "twist": {"spine1": (0, -0.4, 0), "spine2": (0, -0.4, 0), "spine3": (0, -0.3, 0), "neck": (0, -0.4, 0), "both_elbow": (1.3, 0, 0)},
 }  # fmt: skip
 _LIGHT = np.array([0.3, 0.5, 0.8]) / np.linalg.norm([0.3, 0.5, 0.8])
 _SKIN = np.array([0.82, 0.74, 0.70])
