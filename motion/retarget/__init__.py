@@ -78,7 +78,7 @@ def retargeted(
     stance = cleanup.stances((places[0], places[1]), clip.frame_rate, cyclic, step)
     shift = torch.as_tensor(stance.shift)
     shift[..., 2] += torch.where(torch.as_tensor(stance.bears), 0.0, raised[:, None])
-    qpos = solver.solve(ready, wanted, qpos, wanted.ankles + down + shift, tell=tell)
+    qpos = solver.solve(ready, wanted, qpos, wanted.ankles + down + shift, clip.frame_rate, tell)
     qpos[:, 2] += torch.as_tensor(_rise(ready, qpos, clip.frame_rate, cyclic, feet=True))
     return Retargeted(_clip(clip, ready, qpos), plain)
 

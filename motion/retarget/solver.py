@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 import torch
+from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
 from mprl.motion import rotations as rot
@@ -22,6 +23,7 @@ _BALL, _HINGE = int(mujoco.mjtJoint.mjJNT_BALL), int(mujoco.mjtJoint.mjJNT_HINGE
 ITERATIONS, CHUNK = 12, 512
 _DAMPING = 1e-4
 _LONGEST_STEP = 0.5  # rad
+_CALM, _PULL = 0.04, 1.0  # s, of the filter over the angles of chains of hinges; rad^-2, towards what it gives
 _ENOUGH = 2e-4  # rad or m: no step longer than this is the end
 # weights, rad^-2 and m^-2: a bone's direction, its turn about itself, a foot, the root's and the ankles' places
 _DIRECTION, _TWIST, _FOOT, _ROOT, _ANKLE = 1.0, 0.003, 4.0, 50.0, 2000.0
@@ -154,7 +156,7 @@ def _freedom(target: Target, wanted: Wanted) -> _Freedom:
 
 
 def solve(
-    target: Target, wanted: Wanted, qpos: Tensor, ankles: Tensor, iterations: int = ITERATIONS, tell: Callable[[int], object] | None = None
+    target: Target, wanted: Wanted, qpos: Tensor, ankles: Tensor, frame_rate: float, tell: Callable[[int], object] | None = None
 ) -> Tensor:
     """Poses near `qpos` whose ankles are where they should be, and whose bones point as wanted, (T, nq).
 
@@ -162,24 +164,42 @@ def solve(
         target, wanted: as in `direct`, which makes the `qpos` to start from.
         qpos: (T, nq).
         ankles: left and right, (T, 2, 3) m.
-        iterations: at most.
+        frame_rate: Hz.
         tell: called with the number of frames that are done, now and then.
+
+    Chains of hinges with limits have several answers, between which frames that know nothing of each other jump; there the angles
+    are smoothed over time, and everything is solved again near that.
     """
     free = _freedom(target, wanted)
     chosen = [
         m for m, body in enumerate(wanted.bodies) if bool(free.turns[body].any()) and _turns_itself(target.model, body, wanted.bodies)
     ]
-    done = []
-    for start in range(0, len(qpos), CHUNK):
-        rows = slice(start, start + CHUNK)
-        done.append(_solve(target, free, wanted, chosen, rows, qpos[rows].clone(), ankles[rows], iterations))
-        if tell:
-            tell(len(done[-1]))
-    return torch.cat(done)
+
+    def all_frames(qpos: Tensor, pull: float, tell: Callable[[int], object] | None) -> Tensor:
+        done = []
+        for start in range(0, len(qpos), CHUNK):
+            rows = slice(start, start + CHUNK)
+            done.append(_solve(target, free, wanted, chosen, rows, qpos[rows].clone(), ankles[rows], pull))
+            if tell:
+                tell(len(done[-1]))
+        return torch.cat(done)
+
+    if not _is_ambiguous(target.model):
+        return all_frames(qpos, 0.0, tell)
+    found = all_frames(qpos, 0.0, None)
+    angles = found[:, free.hinge_address].numpy()
+    found[:, free.hinge_address] = torch.as_tensor(gaussian_filter1d(angles, _CALM * frame_rate, axis=0, mode="nearest"))
+    return all_frames(found, _PULL, tell)
+
+
+def _is_ambiguous(model: mujoco.MjModel) -> bool:
+    """Whether hinges form chains or have limits."""
+    hinges = model.jnt_type == _HINGE
+    return bool((model.body_jntnum > 1).any() or model.jnt_limited[hinges].any())
 
 
 def _solve(
-    target: Target, free: _Freedom, wanted: Wanted, chosen: list[int], rows: slice, qpos: Tensor, ankles: Tensor, iterations: int
+    target: Target, free: _Freedom, wanted: Wanted, chosen: list[int], rows: slice, qpos: Tensor, ankles: Tensor, pull: float
 ) -> Tensor:
     bodies = torch.tensor([wanted.bodies[m] for m in chosen])
     aim = wanted.rotation[rows][:, chosen]
@@ -191,7 +211,8 @@ def _solve(
     weight = torch.tensor([_FOOT if any(is_below(target.model, b, foot) for foot in feet) else _DIRECTION for b in bodies.tolist()])
     place = qpos[:, :3].clone()
     turns, moves = free.turns[bodies], free.moves[feet]
-    for _ in range(iterations):
+    near = qpos[:, free.hinge_address].clone()
+    for _ in range(ITERATIONS):
         poses = target.poses(qpos)
         axis, anchor = _axes(free, poses), poses.anchor[:, free.joint]
         error = rot.to_rotation_vector(rot.multiply(aim, rot.conjugate(poses.rotation[:, bodies])))
@@ -211,6 +232,9 @@ def _solve(
         hold[:, :3] = np.sqrt(_ROOT) * eye
         jacobian.append(hold.expand(len(qpos), -1, -1))
         residual.append(np.sqrt(_ROOT) * (place - qpos[:, :3]))
+        if pull:
+            jacobian.append((pull**0.5 * torch.eye(len(free.joint), dtype=qpos.dtype)[free.hinges]).expand(len(qpos), -1, -1))
+            residual.append(pull**0.5 * (near - qpos[:, free.hinge_address]))
         step = _step(torch.cat(jacobian, dim=1), torch.cat(residual, dim=1), free, qpos)
         qpos = _moved(target.model, free, qpos, step)
         if float(step.abs().max()) < _ENOUGH:

@@ -82,6 +82,11 @@ class Target:
         local = rot.multiply(rot.conjugate(poses.rotation[:, parents]), poses.rotation[:, 1:])
         return rot.unit(rot.multiply(rot.conjugate(at_rest).expand_as(local), local))[:, torch.tensor(self.bodies) - 1]
 
+    def middle(self, body: int) -> Tensor:
+        """Where a body's centre of mass is at rest, (3,)."""
+        arm = torch.as_tensor(self.model.body_ipos[body].copy())
+        return self.rest.position[0, body] + rot.rotate(self.rest.rotation[0, body], arm)
+
     def sole_points(self, poses: Poses, foot: int) -> Tensor:
         """Where a foot's points are, (T, P, 3)."""
         places = []

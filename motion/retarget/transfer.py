@@ -60,6 +60,12 @@ def transfer(clip: MotionClip, source: dict[str, str], target: Target) -> Wanted
     rest_source = kinematics.forward_kinematics(clip.skeleton, torch.zeros(1, 3, dtype=torch.float64), still)[0][0]
     at_source = {joint: rest_source[i] for joint, i in index.items()}
     at_target = {joint: target.rest.position[0, body] for joint, body in target.roles.items()}
+    for side in ("left", "right"):  # where a forearm goes, of a body that has no hand
+        elbow, wrist = f"{side}_elbow", f"{side}_wrist"
+        if elbow in at_source and wrist not in at_source and index[elbow] in clip.skeleton.parents:
+            at_source[wrist] = rest_source[clip.skeleton.parents.index(index[elbow])]
+        if elbow in at_target and wrist not in at_target:
+            at_target[wrist] = target.middle(target.roles[elbow])
     facing = rot.multiply(frame(at_source), rot.conjugate(frame(at_target)))
     turns = _alignment(at_source, at_target, facing)
 

@@ -61,7 +61,7 @@ def _retargeting(name: str, character: Character, clip: MotionClip, seconds: flo
         return _rate(clip.num_frames, lambda: retargeted(clip, target))
 
     def solve() -> float:
-        return _rate(clip.num_frames, lambda: solver.solve(target, wanted, qpos, wanted.ankles))
+        return _rate(clip.num_frames, lambda: solver.solve(target, wanted, qpos, wanted.ankles, clip.frame_rate))
 
     ways = {"ours": ours, "solver": solve}
     against, peer = "", None
