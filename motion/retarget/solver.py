@@ -23,7 +23,9 @@ _BALL, _HINGE = int(mujoco.mjtJoint.mjJNT_BALL), int(mujoco.mjtJoint.mjJNT_HINGE
 ITERATIONS, CHUNK = 12, 512
 _DAMPING = 1e-4
 _LONGEST_STEP = 0.5  # rad
-_CALM, _PULL = 0.04, 1.0  # s, of the filter over the angles of chains of hinges; rad^-2, towards what it gives
+_LIMIT_ROUNDS = 4  # of finding which hinges a step would take beyond their limits
+_CALM = 0.04  # s, of the filter over the angles of chains of hinges
+_START, _PULL = 0.1, 1.0  # rad^-2, towards the angles that such chains start from, and then towards the filtered ones
 _ENOUGH = 2e-4  # rad or m: no step longer than this is the end
 # weights, rad^-2 and m^-2: a bone's direction, its turn about itself, a foot, the root's and the ankles' places
 _DIRECTION, _TWIST, _FOOT, _ROOT, _ANKLE = 1.0, 0.003, 4.0, 50.0, 2000.0
@@ -186,7 +188,7 @@ def solve(
 
     if not _is_ambiguous(target.model):
         return all_frames(qpos, 0.0, tell)
-    found = all_frames(qpos, 0.0, None)
+    found = all_frames(qpos, _START, None)
     angles = found[:, free.hinge_address].numpy()
     found[:, free.hinge_address] = torch.as_tensor(gaussian_filter1d(angles, _CALM * frame_rate, axis=0, mode="nearest"))
     return all_frames(found, _PULL, tell)
@@ -266,16 +268,24 @@ def _axes(free: _Freedom, poses: Poses) -> Tensor:
 
 
 def _step(jacobian: Tensor, residual: Tensor, free: _Freedom, qpos: Tensor) -> Tensor:
-    """The damped least-squares step, (T, K); hinges that stand at a limit and would go on stay."""
+    """The damped least-squares step, (T, K). Hinges that it would take beyond a limit go just there, and the others make up for it."""
     hessian = jacobian.transpose(1, 2) @ jacobian
+    hessian.diagonal(dim1=1, dim2=2).add_(_DAMPING)
     gradient = (jacobian.transpose(1, 2) @ residual.unsqueeze(-1)).squeeze(-1)
-    angle, downhill = qpos[:, free.hinge_address], gradient[:, free.hinges]
-    held = torch.zeros_like(gradient, dtype=torch.bool)
-    held[:, free.hinges] = ((angle <= free.lower) & (downhill < 0)) | ((angle >= free.upper) & (downhill > 0))
-    loose = (~held).to(hessian.dtype)
-    hessian = hessian * loose[:, :, None] * loose[:, None, :]
-    hessian.diagonal(dim1=1, dim2=2).add_(_DAMPING + held.to(hessian.dtype))
-    step = torch.cholesky_solve((gradient * loose).unsqueeze(-1), torch.linalg.cholesky(hessian)).squeeze(-1)
+    step = torch.cholesky_solve(gradient.unsqueeze(-1), torch.linalg.cholesky(hessian)).squeeze(-1)
+    angle, held = qpos[:, free.hinge_address], torch.zeros_like(gradient, dtype=torch.bool)
+    for _ in range(_LIMIT_ROUNDS):
+        wanted = angle + step[:, free.hinges]
+        beyond = (wanted < free.lower - 1e-9) | (wanted > free.upper + 1e-9)
+        if not bool(beyond.any()):
+            break
+        held[:, free.hinges] |= beyond
+        known = torch.zeros_like(step)
+        known[:, free.hinges] = (wanted.clamp(free.lower, free.upper) - angle) * held[:, free.hinges]
+        loose = (~held).to(step.dtype)
+        reduced = hessian * loose[:, :, None] * loose[:, None, :] + torch.diag_embed(1.0 - loose)
+        rest = (gradient - (hessian @ known.unsqueeze(-1)).squeeze(-1)) * loose
+        step = torch.cholesky_solve(rest.unsqueeze(-1), torch.linalg.cholesky(reduced)).squeeze(-1) + known
     return step * (_LONGEST_STEP / step.abs().amax(dim=1, keepdim=True).clamp(min=_LONGEST_STEP))
 
 
