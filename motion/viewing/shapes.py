@@ -62,7 +62,8 @@ def cylinder(radius: float, half: float) -> Triangles:
 
 def box(half: ArrayLike) -> Triangles:
     """Half sizes (3,) m."""
-    corners, faces = [], []
+    corners: list[Array] = []
+    faces: list[list[int]] = []
     for axis in range(3):
         for sign in (-1.0, 1.0):
             u, v = np.eye(3)[(axis + 1) % 3], np.eye(3)[(axis + 2) % 3]

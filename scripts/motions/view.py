@@ -68,5 +68,5 @@ def _load(file: str, options: Options, body: SmplBody | None) -> MotionClip:
     from mprl.motion.load import OPTIONS, READERS, load
 
     takes = OPTIONS.get(READERS.get(Path(file).suffix.lower()), ())
-    given = {"clip": options.clip, "character": options.character, "body": body}
+    given: dict[str, Any] = {"clip": options.clip, "character": options.character, "body": body}
     return load(file, **{name: value for name, value in given.items() if name in takes})
