@@ -195,6 +195,18 @@ class MotionOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CharactersOptions(Options):
+    """The SMPL body as a character: mass, fit, what zero actions follow, speed beside the humanoid."""
+
+    motion: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE", help_behavior_hint="")] = None
+    """what is followed; by default humanoid3d_walk.txt in $MPRL_MOCAP, or the shipped walk"""
+    num_envs: Annotated[int, tyro.conf.arg(metavar="N")] = 1024
+    """worlds stepped together"""
+    seconds: Annotated[float, tyro.conf.arg(metavar="S")] = 60.0
+    """for the comparison of speed"""
+
+
+@dataclass(frozen=True, kw_only=True)
 class SoakOptions(Options):
     """Very many control steps: flat memory, finite numbers, no world that diverges."""
 
@@ -227,6 +239,7 @@ def main(argv: Sequence[str]) -> int:
         "body": (BodyOptions, body),
         "render": (RenderOptions, render),
         "motion": (MotionOptions, motion),
+        "characters": (CharactersOptions, characters),
         "soak": (SoakOptions, soak),
     }
     if not argv or argv[0] in ("-h", "--help"):
@@ -244,7 +257,7 @@ def main(argv: Sequence[str]) -> int:
     from mprl.scripts.benchmarks.report import Report, command_line
 
     # an environment's tensors are small: a step of 1024 worlds took 45.0 ms with one torch thread, 46.4 with two
-    torch.set_num_threads(1 if argv[0] in ("env", "soak") else options.threads)
+    torch.set_num_threads(1 if argv[0] in ("env", "characters", "soak") else options.threads)
     measured = measure(options)
     name = "returns" if argv[0] == "deep" and options.runs else argv[0]  # type: ignore[attr-defined]  # a table of its own
     report = Report(name, measured.figures, measured.settings, command_line(argv), measured.overview)
@@ -361,6 +374,13 @@ def motion(options: MotionOptions) -> Measured:
     from mprl.scripts.benchmarks.motion import measure
 
     return measure(options.motion or default_motion(), options.seconds, options.clips, options.threads)
+
+
+def characters(options: CharactersOptions) -> Measured:
+    """Figures of characters."""
+    from mprl.scripts.benchmarks.characters import measure
+
+    return measure(options.motion or default_motion(), options.num_envs, options.threads, options.seconds)
 
 
 def soak(options: SoakOptions) -> Measured:
