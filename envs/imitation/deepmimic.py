@@ -430,6 +430,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         for name, value in state.items():
             if name == "factors" and self._randomisation is not None:
                 self._randomisation.set(value)
+                self._drawn = True
             elif name not in ("simulation", "random"):
                 mine = task[name] if name in task else getattr(self, f"_{name}")
                 mine.copy_(value)
