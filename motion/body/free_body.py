@@ -122,7 +122,7 @@ def register(surface: Surface, count: int, rng: np.random.Generator) -> Registra
 def forward_kinematics(rotations: Tensor, joints: Tensor) -> tuple[Tensor, Tensor]:
     """World rotations (N, 24, 3, 3) and places (N, 24, 3) of joints that turn by (N, 24, 4)."""
     matrices = skinning.rotation_matrices(rot.to_rotation_vector(rotations))
-    return skinning.forward_kinematics(matrices, joints, PARENTS, skinning.tree_levels(PARENTS))
+    return skinning.forward_kinematics(matrices, joints, skinning.Tree(PARENTS))
 
 
 def pose(surface: Surface, which: Registrations, body: int, rotations: Tensor) -> Tensor:

@@ -36,12 +36,12 @@ def without_fingers(arrays: dict[str, Any]) -> dict[str, Any]:
             pose[start : start + _FINGERS] = torch.from_numpy(np.asarray(arrays[key], dtype=np.float64)).reshape(_FINGERS, 3)
     rotations = skinning.rotation_matrices(pose)
     corrected = template + poses @ (rotations[1:] - torch.eye(3)).flatten()
-    levels = skinning.tree_levels(parents)
+    tree = skinning.Tree(parents)
 
     def rest(points: Tensor, places: Tensor) -> Tensor:
         """Points (N, V, 3) with resting fingers, for joints (N, J, 3): linear in both."""
         turned = rotations.expand(len(points), -1, -1, -1)
-        world, moved = skinning.forward_kinematics(turned, places, parents, levels)
+        world, moved = skinning.forward_kinematics(turned, places, tree)
         return skinning.blend_skinning(points.transpose(1, 2), skinning.bone_transforms(world, moved, places), weights.T).transpose(1, 2)
 
     shape_rows, pose_rows = shapes.permute(2, 0, 1), poses[..., : 9 * (_BODY - 1)].permute(2, 0, 1)

@@ -55,7 +55,7 @@ def pose_feature(rotations: Tensor) -> Tensor:
 def unskinned(posed: Tensor, rotations: Tensor, joints: Tensor, weights: Tensor) -> Tensor:
     """Where the vertices of posed bodies would have to be at rest for linear blend skinning to put them there, (N, V, 3)."""
     matrices = skinning.rotation_matrices(rot.to_rotation_vector(rotations))
-    world, places = skinning.forward_kinematics(matrices, joints, PARENTS, skinning.tree_levels(PARENTS))
+    world, places = skinning.forward_kinematics(matrices, joints, skinning.Tree(PARENTS))
     blended = torch.einsum("vj,njab->nvab", weights, skinning.bone_transforms(world, places, joints))
     return torch.linalg.solve(blended[..., :3], (posed - blended[..., 3]).unsqueeze(-1)).squeeze(-1)
 
@@ -67,8 +67,7 @@ def audible_joints(frames: Bools) -> Bools:
         below[PARENTS[joint]] |= below[joint]
     some = (frames[:, None, :] & below[None]).any(axis=2)
     some_not = (frames[:, None, :] & ~below[None]).any(axis=2)
-    both: Bools = some & some_not
-    return both[:, 1:]
+    return np.asarray(some & some_not)[:, 1:]
 
 
 def regress(features: Floats, offsets: Floats, audible: Bools, ridge: float) -> Floats:

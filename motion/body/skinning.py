@@ -28,39 +28,52 @@ def rotation_matrices(vectors: Tensor) -> Tensor:
     return torch.stack(entries, dim=-1).unflatten(-1, (3, 3))
 
 
-def tree_levels(parents: Sequence[int]) -> list[list[int]]:
-    """Joints by their depth in the tree: all joints of a level move at once. A parent must come before its children."""
-    depth = [0] * len(parents)
-    for joint, parent in enumerate(parents[1:], start=1):
-        depth[joint] = depth[parent] + 1
-    return [[joint for joint, d in enumerate(depth) if d == level] for level in range(max(depth) + 1)]
+class Tree:
+    """A kinematic tree, laid out so that all joints of one depth move at once.
+
+    Args:
+        parents: of each joint, -1 for the root; a parent comes before its children.
+        device: where the joints will be.
+    """
+
+    def __init__(self, parents: Sequence[int], device: torch.device | str = "cpu") -> None:
+        depth = [0] * len(parents)
+        for joint, parent in enumerate(parents[1:], start=1):
+            depth[joint] = depth[parent] + 1
+        order = sorted(range(len(parents)), key=depth.__getitem__)
+        levels = [[joint for joint in order if depth[joint] == level] for level in range(max(depth) + 1)]
+
+        def index(joints: Sequence[int]) -> Tensor:
+            return torch.tensor(joints, device=device)
+
+        self.parents = index(parents[1:])
+        self.order, self.back = index(order), index([order.index(joint) for joint in range(len(parents))])
+        self.sizes = [len(level) for level in levels]
+        # of each joint of a level, its parent's place in the level above
+        self.above = [index([up.index(parents[joint]) for joint in level]) for up, level in itertools.pairwise(levels)]
 
 
-def forward_kinematics(rotations: Tensor, rest_joints: Tensor, parents: Sequence[int], levels: list[list[int]]) -> tuple[Tensor, Tensor]:
+def forward_kinematics(rotations: Tensor, rest_joints: Tensor, tree: Tree) -> tuple[Tensor, Tensor]:
     """Place the joints.
 
     Args:
         rotations: relative to the parent, (B, J, 3, 3); the root's relative to the world.
         rest_joints: at rest, (B, J, 3) m.
-        parents: of each joint, -1 for the root.
-        levels: `tree_levels(parents)`.
+        tree: of the J joints.
 
     Returns:
         World rotations (B, J, 3, 3) and positions (B, J, 3) m.
     """
-    world, place = rotations[:, :1], rest_joints[:, :1].unsqueeze(-1)
-    turned, placed, order = [world], [place], list(levels[0])
-    for above, joints in itertools.pairwise(levels):
-        up = [above.index(parents[joint]) for joint in joints]
-        offset = rest_joints[:, joints] - rest_joints[:, [parents[joint] for joint in joints]]
-        world, place = world[:, up], place[:, up]
-        place = place + world @ offset.unsqueeze(-1)
-        world = world @ rotations[:, joints]
-        turned.append(world)
-        placed.append(place)
-        order += joints
-    back = [order.index(joint) for joint in range(len(parents))]
-    return torch.cat(turned, dim=1)[:, back], torch.cat(placed, dim=1)[:, back].squeeze(-1)
+    offsets = rest_joints[:, 1:] - rest_joints.index_select(1, tree.parents)
+    offsets = torch.cat((rest_joints[:, :1], offsets), dim=1)
+    last = rotations.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(*rotations.shape[:2], 1, 4)
+    local = torch.cat((torch.cat((rotations, offsets.unsqueeze(-1)), dim=-1), last), dim=-2)
+    root, *levels = local.index_select(1, tree.order).split(tree.sizes, dim=1)
+    world = [root]
+    for above, level in zip(tree.above, levels, strict=True):
+        world.append(world[-1].index_select(1, above) @ level)
+    placed = torch.cat(world, dim=1).index_select(1, tree.back)
+    return placed[..., :3, :3], placed[..., :3, 3]
 
 
 def bone_transforms(world: Tensor, joints: Tensor, rest_joints: Tensor) -> Tensor:

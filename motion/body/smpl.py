@@ -58,7 +58,7 @@ class SmplBody:
         self.parents = PARENTS
         self.name, self.gender = str(arrays.get("name", "")), str(arrays.get("gender", "neutral"))
         self.licence, self.source = str(arrays.get("licence", "")), str(arrays.get("source", ""))
-        self._levels = skinning.tree_levels(PARENTS)
+        self._tree = skinning.Tree(PARENTS, device)
         # Blend shapes as rows over planes of coordinates, (S, 3 V) and (207, 3, V).
         shapes = tensor("shapedirs")
         self.num_betas = shapes.shape[-1]
@@ -162,7 +162,7 @@ class SmplBody:
         """
         betas, pose, translation = self._check(betas, pose, translation)
         rotations, rest = skinning.rotation_matrices(pose), self._rest_joints(betas)
-        world, joints = skinning.forward_kinematics(rotations, rest, self.parents, self._levels)
+        world, joints = skinning.forward_kinematics(rotations, rest, self._tree)
         transforms = skinning.bone_transforms(world, joints, rest)
         feature = (rotations[:, 1:] - torch.eye(3, dtype=pose.dtype, device=pose.device)).flatten(1)
         parts = zip(betas.split(_AT_ONCE), feature.split(_AT_ONCE), transforms.split(_AT_ONCE), strict=True)
@@ -172,7 +172,7 @@ class SmplBody:
     def joints(self, betas: Tensor | None = None, pose: Tensor | None = None, translation: Tensor | None = None) -> Tensor:
         """The joints alone, without a mesh, (B, 24, 3) m; arguments as of the call."""
         betas, pose, translation = self._check(betas, pose, translation)
-        _, joints = skinning.forward_kinematics(skinning.rotation_matrices(pose), self._rest_joints(betas), self.parents, self._levels)
+        _, joints = skinning.forward_kinematics(skinning.rotation_matrices(pose), self._rest_joints(betas), self._tree)
         return joints + translation[:, None]
 
     def rest_joints(self, betas: Tensor | None = None) -> Tensor:
