@@ -50,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
     check_suffix(out)
     body = SmplBody.default()
     faces = body.faces.numpy()
-    figure = new_figure(14, 5.2)
+    figure = new_figure(9.8, 3.9)
     plots = figure.subplots(2, len(SHAPES), sharey="row")
     for plot, (title, chosen) in zip(plots[0], SHAPES.items(), strict=True):
         betas = torch.zeros(1, body.num_betas)
@@ -81,7 +81,7 @@ def _draw(plot: Any, title: str, vertices: np.ndarray, faces: np.ndarray) -> Non
     bright = 0.25 + 0.75 * np.clip(normals[seen] @ _LIGHT / np.linalg.norm(normals[seen], axis=1), 0, 1)
     colours = bright[:, None] * _SKIN
     plot.add_collection(PolyCollection(corners[seen, :, :2], facecolors=colours, edgecolors=colours, linewidths=0.3))
-    plot.set_title(title, fontsize=10)
+    plot.set_title(title, fontsize=8)
     plot.set_aspect("equal")
     plot.set(xlim=(-0.95, 0.95), ylim=(-0.02, 2.12))
     plot.set_axis_off()

@@ -52,7 +52,7 @@ def find(body: str | Path, gender: str = "neutral", folder: str | Path | None = 
     """
     kind = str(body).lower()
     if kind not in _LAYOUTS:
-        path = Path(body)
+        path = Path(body).expanduser()
         if not path.exists() and not path.suffix:
             raise unknown_name("body", str(body), ["default", *_LAYOUTS], "or the path of a .pkl or .npz file")
         return path
@@ -64,7 +64,7 @@ def find(body: str | Path, gender: str = "neutral", folder: str | Path | None = 
         raise SettingError(f"{asked}: get it from {_SITES[kind]} and set {VARIABLE} to its folder; {_MEANWHILE}")
     names = [form.format(gender=gender, letter=gender[0]) for form in _LAYOUTS[kind]]
     pattern = re.compile("|".join(f"(?:^|.*/){name}" for name in names), re.IGNORECASE)
-    for path in _files(Path(place)):
+    for path in _files(Path(place).expanduser()):
         if pattern.fullmatch(path.as_posix()):
             return path
     raise SettingError(f"{place}: no {asked}.pkl or .npz there or below; get it from {_SITES[kind]}; {_MEANWHILE}")
@@ -86,7 +86,7 @@ def read(path: str | Path, num_betas: int = 10, gender: str | None = None) -> di
     Raises:
         MotionFormatError: names the file, the key, and what was expected.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     check(path, MAX_BYTES)
     content = _read_npz(path) if path.suffix.lower() == ".npz" else _read_pickle(path)
     for key in _NUMBERS:
@@ -141,10 +141,19 @@ def _read_pickle(path: Path) -> dict[str, Any]:
 
 
 def _numbers(path: Path, key: str, value: Any) -> np.ndarray:
-    value = value.toarray() if scipy.sparse.issparse(value) else np.asarray(value)
-    if value.dtype.kind not in "biuf" or not np.isfinite(value).all():
-        raise MotionFormatError(f'{path}, key "{key}": expected finite numbers, found {value.dtype} or NaN')
-    return value
+    if scipy.sparse.issparse(value):
+        if max(value.shape) > 2**20:
+            raise MotionFormatError(f'{path}, key "{key}": expected one row for each joint, found {value.shape}')
+        value = value.toarray()
+    try:
+        numbers = np.asarray(value)
+    except ValueError:  # lists of different lengths
+        numbers = np.array(None)
+    if numbers.dtype.kind not in "biuf":
+        raise MotionFormatError(f'{path}, key "{key}": expected finite numbers, found {numbers.dtype}')
+    if not np.isfinite(numbers).all() or (numbers.size and np.abs(numbers.astype(np.float64)).max() > 2**32):
+        raise MotionFormatError(f'{path}, key "{key}": expected finite numbers, found NaN, infinity or {numbers.flat[0]:.3g}')
+    return numbers
 
 
 def _check_shapes(path: Path, arrays: dict[str, Any]) -> int:

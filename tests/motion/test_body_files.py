@@ -9,11 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 
 from mprl.errors import MotionFormatError, SettingError, UnknownNameError
 from mprl.motion import SmplBody
 from mprl.motion.body import body_files
 from mprl.motion.body.joints import PARENTS
+from mprl.motion.formats import pickles
 
 # The trees of the official files. A hand has five fingers of three joints; SMPL-X has jaw and eyes before them.
 SMPLH = [*PARENTS[:22], *(22 + 15 * hand + 3 * f + k - 1 if k else 20 + hand for hand in (0, 1) for f in range(5) for k in range(3))]
@@ -223,3 +227,36 @@ def test_a_file_that_is_no_archive_is_one_line(tmp_path: Path):
         SmplBody.load(path)
     with pytest.raises(MotionFormatError, match=r"ends in .pkl or .npz"):
         SmplBody.default().save(tmp_path / "body.obj")
+
+
+_SMALL = official(PARENTS, shapes=1, vertices=24)
+_ANY = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**70), 2**70),
+    st.floats(),
+    st.text(max_size=3),
+    st.lists(st.lists(st.floats(), max_size=3), max_size=3),
+)
+_ARRAYS = arrays(
+    st.sampled_from([np.float32, np.int64, np.uint8, np.bool_, "U1"]), array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=25)
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_whatever_a_file_holds_it_is_a_body_or_one_line(tmp_path: Path, data: st.DataObject):
+    content: dict[str, object] = dict(_SMALL)
+    for key in data.draw(st.sets(st.sampled_from(sorted(content)), max_size=3)):
+        content[key] = data.draw(st.one_of(_ANY, _ARRAYS))
+    path = pickles.save(content, tmp_path / "any.pkl")
+    changed = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(0, 3))):
+        changed[data.draw(st.integers(0, len(changed) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(changed[: data.draw(st.one_of(st.none(), st.integers(0, len(changed))))])
+    try:
+        body = SmplBody.load(path)
+    except MotionFormatError as error:
+        assert "\n" not in str(error)
+    else:
+        assert torch.isfinite(body(None, torch.zeros(1, 24, 3)).vertices).all()
