@@ -17,7 +17,7 @@ from torch import Tensor
 from mprl.motion.characters.character import Character
 from mprl.motion.clip import MotionClip, Skeleton
 from mprl.motion.contacts import body_clearance
-from mprl.motion.retarget import cleanup, names, solver
+from mprl.motion.retarget import cleanup, hands, names, solver
 from mprl.motion.retarget.target import Target, is_below, target_named, target_of
 from mprl.motion.retarget.transfer import Wanted, transfer
 
@@ -73,6 +73,9 @@ def retargeted(
     qpos[:, :3] += down
     raised = torch.as_tensor(_rise(ready, qpos, clip.frame_rate, cyclic))
     qpos[:, 2] += raised
+    wanted = hands.bent(ready, wanted, qpos)
+    place, qpos = qpos[:, :3], solver.direct(ready, wanted)
+    qpos[:, :3] = place
     places = [(points + down).numpy() for points in feet]
     step = (wanted.hips[-1] - wanted.hips[0]).numpy() * [1.0, 1.0, 0.0]
     stance = cleanup.stances((places[0], places[1]), clip.frame_rate, cyclic, step)
@@ -114,7 +117,7 @@ def _clip(clip: MotionClip, target: Target, qpos: Tensor) -> MotionClip:
 
 
 def _rise(target: Target, qpos: Tensor, frame_rate: float, cyclic: bool, feet: bool = False) -> np.ndarray:
-    """How far the body must be raised so that no part but the feet (or, with `feet`, no part at all) is below the floor, (T,) m."""
+    """How far the body must be raised so that no part but feet and hands (or, with `feet`, no part at all) is below the floor, (T,) m."""
     if target.character is None:  # it has no shapes but its soles
         poses = target.poses(qpos)
         clearance = torch.cat([target.sole_points(poses, foot) for foot in (0, 1)], dim=1)[..., 2].numpy()
@@ -123,7 +126,8 @@ def _rise(target: Target, qpos: Tensor, frame_rate: float, cyclic: bool, feet: b
         clearance = body_clearance(target.character, qpos.numpy())
     if target.character is not None and not feet:
         ankles = [target.roles["left_ankle"], target.roles["right_ankle"]]
-        legs = [any(is_below(target.model, body, ankle) for ankle in ankles) for body in range(1, target.model.nbody)]
-        clearance = clearance[:, ~np.array(legs)]
+        ends = [*ankles, *(hand.wrist for hand in hands.hands(target))]
+        cared_for = [any(is_below(target.model, body, end) for end in ends) for body in range(1, target.model.nbody)]
+        clearance = clearance[:, ~np.array(cared_for)]
     depth = np.maximum(0.0, -clearance.min(axis=1))
     return cleanup.lift(depth, frame_rate, cyclic)

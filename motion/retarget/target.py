@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mprl.errors import unknown_name
 from mprl.motion import rotations as rot
+from mprl.motion.body.joints import JOINTS, PARENTS
 from mprl.motion.characters.character import Character
 from mprl.motion.characters.humanoid import HUMANOID
 from mprl.motion.characters.mjcf import load_character
@@ -24,7 +25,7 @@ from mprl.motion.retarget import names
 
 _BALL, _HINGE = int(mujoco.mjtJoint.mjJNT_BALL), int(mujoco.mjtJoint.mjJNT_HINGE)
 _SPHERE, _CAPSULE, _BOX = (int(g) for g in (mujoco.mjtGeom.mjGEOM_SPHERE, mujoco.mjtGeom.mjGEOM_CAPSULE, mujoco.mjtGeom.mjGEOM_BOX))
-_CORNERS = np.array([[x, y, z] for x in (-1.0, 1.0) for y in (-1.0, 1.0) for z in (-1.0, 1.0)])
+CORNERS = np.array([[x, y, z] for x in (-1.0, 1.0) for y in (-1.0, 1.0) for z in (-1.0, 1.0)])
 _SOLE = 0.025  # m below the lowest joint of a bare skeleton's feet
 
 
@@ -109,7 +110,7 @@ def target_of(target: Character | Skeleton, own: Mapping[str, str] | None = None
     if isinstance(target, Character):
         spec, name, character = target.spec(), f"character '{target.name}'", target
         body_of = {target.clip_joint(body): body for body in target.body_names}
-        skeleton = replace(target.skeleton, names=tuple(target.clip_joint(body) for body in target.skeleton.names))
+        skeleton = _in_smpl_order(replace(target.skeleton, names=tuple(target.clip_joint(body) for body in target.skeleton.names)))
     else:
         spec, skeleton, name, character = _spec_of(target), target, "the target skeleton", None
         body_of = {joint: f"{index}" for index, joint in enumerate(target.names)}
@@ -136,6 +137,13 @@ def target_named(name: str, map: str | Path | None = None) -> Target:
     if not Path(name).suffix:
         raise unknown_name("character", name, ("humanoid", "smpl"), "or the path of an MJCF file")
     return target_of(load_character(name), own)
+
+
+def _in_smpl_order(skeleton: Skeleton) -> Skeleton:
+    """A skeleton of SMPL's joints in SMPL's order, as all motions of SMPL have it; any other one as it is."""
+    if set(skeleton.names) != set(JOINTS):
+        return skeleton
+    return Skeleton(JOINTS, PARENTS, skeleton.offsets[[skeleton.names.index(joint) for joint in JOINTS]], skeleton.rest_pose)
 
 
 def _spec_of(skeleton: Skeleton) -> mujoco.MjSpec:
@@ -211,5 +219,5 @@ def _low_points(model: mujoco.MjModel, geom: int, rotation: Tensor) -> list[Arra
     if kind == _CAPSULE:
         return [centre + end * size[1] * matrix[:, 2] + size[0] * down for end in (-1.0, 1.0)]
     half, middle = (size, np.zeros(3)) if kind == _BOX else (model.geom_aabb[geom, 3:], model.geom_aabb[geom, :3])
-    corners = centre + (middle + _CORNERS * half) @ matrix.T
+    corners = centre + (middle + CORNERS * half) @ matrix.T
     return sorted(corners, key=lambda corner: -float(corner @ down))[:4]

@@ -12,8 +12,10 @@ from scipy.spatial.transform import Rotation
 from mprl.errors import MprlError, SettingError, UnknownNameError
 from mprl.motion import HUMANOID, MotionClip, Skeleton, SmplBody, SmplCharacter, load, load_character
 from mprl.motion.body import joints as smpl
+from mprl.motion.contacts import body_clearance
 from mprl.motion.kinematics import forward_kinematics
-from mprl.motion.retarget import names, report, retarget, retargeted, target_of
+from mprl.motion.retarget import hands, names, report, retarget, retargeted, solver, target_of
+from mprl.motion.retarget.transfer import transfer
 
 RIGS = {
     "mixamo": "Hips Spine Spine1 Spine2 Neck Head LeftShoulder LeftArm LeftForeArm LeftHand RightShoulder RightArm RightForeArm RightHand "
@@ -196,6 +198,10 @@ def test_an_elbow_that_only_bends_still_reaches_every_direction():
         assert np.degrees(np.arccos(np.clip((first[joint] * second[joint]).sum(axis=1), -1, 1))).mean() < 1, joint
 
 
+def test_a_motion_of_smpl_has_smpl_s_order_of_joints():
+    assert retarget(load("jump"), SmplCharacter(), clean=False).skeleton.names == smpl.JOINTS
+
+
 def test_a_cycle_stays_a_cycle():
     clip = load("walk")
     made = retarget(retarget(clip, FREE_BODY), HUMANOID)
@@ -218,6 +224,31 @@ def test_sliding_feet_stand_still_and_sunken_ones_are_lifted(body):
     assert after.sliding < 2.5 and after.penetration < 1.5
     assert after.jitter < 2 * before.jitter
     assert report.bearing(made.clip, target).mean() > 0.3  # it does stand
+
+
+def test_hands_on_the_floor_bend_at_the_wrist_and_others_do_not():
+    """Upside down with the arms stretched towards the floor, the wrists 6 cm above it, and once more 2 m above it."""
+    character = SmplCharacter()
+    target = target_of(character)
+    rotations = np.zeros((2, 24, 4))
+    rotations[..., 0] = 1
+    rotations[:, 0] = [0, 1, 0, 0]
+    for side, sign in (("left", 1), ("right", -1)):
+        rotations[:, character.skeleton.names.index(f"{side}_shoulder")] = Rotation.from_rotvec([sign * np.pi / 2, 0, 0]).as_quat(
+            scalar_first=True
+        )
+    clip = MotionClip("handstand", character.skeleton, 30.0, np.zeros((2, 3)), rotations)
+    wrists = [target.roles["left_wrist"], target.roles["right_wrist"]]
+    low = target.poses(character.to_qpos(clip)).position[:, wrists, 2].min()
+    clip = replace(clip, root_position=np.array([[0, 0, 0.06 - low], [0, 0, 2.06 - low]]))
+    qpos = character.to_qpos(clip)
+    wanted = transfer(clip, names.find(clip.skeleton.names), target)
+    straight, made = solver.direct(target, wanted), solver.direct(target, hands.bent(target, wanted, qpos))
+    straight[:, :3], made[:, :3] = qpos[:, :3], qpos[:, :3]
+    hand = [body - 1 for body in range(1, 25) if character.body_names[body - 1].endswith(("wrist", "hand"))]
+    assert body_clearance(character, straight.numpy())[0, hand].min() < -0.05
+    assert body_clearance(character, made.numpy())[0, hand].min() > -0.03
+    assert torch.equal(straight[1], made[1])
 
 
 LIMITED = """<mujoco><compiler angle="degree"/><worldbody><body name="pelvis" pos="0 0 1"><freejoint/><geom size=".1"/>
@@ -256,7 +287,7 @@ def test_every_recorded_motion_can_be_retargeted(mocap_folder, body):
         made = retargeted(clip, target)
         before, after = report.compare(made, target)
         assert after.penetration < 2 and after.violations == 0, file.name
-        assert after.sliding < (1.4 if "cartwheel" in file.name else 1.0) * before.sliding + 0.3, file.name
+        assert after.sliding < before.sliding + 0.3, file.name
         assert apart(clip, made.clip) < 8 and after.jitter < 1.6 * before.jitter, file.name
 
 
