@@ -112,10 +112,10 @@ class Machine:
         if self.storages is None or not isinstance(reference, tuple) or len(reference) < 5 or reference[0] != "storage":
             raise Refused("refers to something outside of the file; refused")
         _, kind, name, _, numbers, *part = reference
-        if any(item is not None for item in part) or not isinstance(name, str):
+        if any(item is not None for item in part) or not isinstance(name, str) or not isinstance(kind, str):
             raise Refused("holds a part of a torch storage; save it as a NumPy array")
         if name not in self.storages:
-            self.storages[name] = storage(str(kind), numbers, self.budget)
+            self.storages[name] = storage(kind, numbers, self.budget)
         return self.storages[name]
 
     def build(self) -> None:

@@ -46,7 +46,7 @@ def make_dtype(budget: Budget, text: Any, align: Any = False, copy: Any = True) 
         with contextlib.suppress(TypeError, ValueError, OverflowError):
             result.value = np.dtype(text)
     if result.value is None or result.value.itemsize > 2**20:
-        raise Refused(f"holds an array of '{printable(str(text))}', expected numbers or text")
+        raise Refused(f"holds an array of '{printable(text) if isinstance(text, str) else '?'}', expected numbers or text")
     return result
 
 
@@ -69,7 +69,7 @@ def array(dtype: np.dtype[Any], shape: Any, fortran: bool, data: Any, budget: Bu
     order: Any = "F" if fortran else "C"
     if dtype.kind == "O":
         if not isinstance(data, list) or len(data) != count or math.prod(max(1, n) for n in shape) > max(1, count):
-            raise Refused(f"holds an array of shape {shape} with another number of values; is the file damaged?")
+            raise Refused(f"holds an array of shape {str(shape)[:60]} with another number of values; is the file damaged?")
         budget.spend(16 * count)
         objects = np.empty(count, dtype=object)
         for index, item in enumerate(data):
@@ -83,10 +83,10 @@ def array(dtype: np.dtype[Any], shape: Any, fortran: bool, data: Any, budget: Bu
             raise Refused("holds an array whose bytes are text; is the file damaged?") from None
     if not isinstance(data, bytes | bytearray | memoryview) or len(data) != count * dtype.itemsize:
         found = len(data) if isinstance(data, bytes | bytearray | memoryview) else 0
-        raise Refused(f"holds an array of shape {shape} of {dtype.itemsize} bytes each in {found} bytes; is the file damaged?")
+        raise Refused(f"holds an array of shape {str(shape)[:60]} of {dtype.itemsize} bytes each in {found} bytes; is the file damaged?")
     if dtype.itemsize == 0 or count == 0:
         if math.prod(max(1, n) for n in shape) > 2**20:
-            raise Refused(f"holds an array of shape {shape}; refused")
+            raise Refused(f"holds an array of shape {str(shape)[:60]}; refused")
         return np.zeros(shape, dtype)
     budget.spend(len(data))
     if dtype == np.bool_:
@@ -122,31 +122,25 @@ def empty_array(budget: Budget, kind: Any, shape: Any = (0,), dtype: Any = None)
 # ------------------------------------------------------------------------------------------------------------- SciPy, torch, chumpy
 
 
-def _sparse(state: Any, budget: Budget) -> Any:
-    """A compressed sparse matrix, its indices checked: SciPy's own compiled code trusts them."""
-    import scipy.sparse
-
-    state = attributes(state)
-    shape = _shape(state.get("_shape", state.get("shape")))
-    data, indices, starts = (np.asarray(value_of(state.get(key)), order="C") for key in ("data", "indices", "indptr"))
-    good = len(shape) == 2 and max(shape) < 2**31 and data.ndim == indices.ndim == starts.ndim == 1 and data.dtype.kind in "biufc"
-    good = good and indices.dtype.kind in "iu" and starts.dtype.kind in "iu" and len(data) == len(indices)
-    columns = next((n for n in (0, 1) if good and len(starts) == shape[1 - n] + 1), None)
-    if not good or columns is None or starts[0] != 0 or starts[-1] != len(data) or (np.diff(starts.astype(np.int64)) < 0).any():
-        raise Refused("holds a sparse matrix whose parts do not fit together; is the file damaged?")
-    return data, indices, starts, shape, scipy.sparse
-
-
 def compressed(kind: str) -> Callable[[Any, Budget], Any]:
-    """Builds csc or csr matrices."""
+    """Builds csc or csr matrices, their indices checked: SciPy's own compiled code trusts them."""
 
     def build(state: Any, budget: Budget) -> Any:
-        data, indices, starts, shape, sparse = _sparse(state, budget)
-        rows = 0 if kind == "csc" else 1
-        if len(starts) != shape[1 - rows] + 1 or (len(indices) and not (indices.min() >= 0 and indices.max() < shape[rows])):
-            raise Refused("holds a sparse matrix whose parts do not fit together; is the file damaged?")
-        budget.spend(data.nbytes + indices.nbytes + starts.nbytes)
-        return getattr(sparse, f"{kind}_matrix")((data, indices, starts), shape=shape)
+        import scipy.sparse
+
+        state = attributes(state)
+        shape = _shape(state.get("_shape", state.get("shape")))
+        parts = [value_of(state.get(key)) for key in ("data", "indices", "indptr")]
+        if len(shape) == 2 and max(shape) < 2**31 and all(isinstance(part, np.ndarray) and part.ndim == 1 for part in parts):
+            data, indices, starts = parts
+            inner, outer = shape if kind == "csc" else shape[::-1]
+            numbers = data.dtype.kind in "biufc" and indices.dtype.kind in "iu" and starts.dtype.kind in "iu"
+            if numbers and len(starts) == outer + 1 and len(data) == len(indices) and starts[0] == 0 and starts[-1] == len(data):
+                steps = np.diff(starts.astype(np.int64))
+                if (steps >= 0).all() and (len(indices) == 0 or (indices.min() >= 0 and indices.max() < inner)):
+                    budget.spend(data.nbytes + indices.nbytes + starts.nbytes)
+                    return getattr(scipy.sparse, f"{kind}_matrix")((data, indices, starts), shape=shape)
+        raise Refused("holds a sparse matrix whose parts do not fit together; is the file damaged?")
 
     return build
 
@@ -164,15 +158,15 @@ def chumpy(kind: str) -> Callable[[Any, Budget], np.ndarray]:
     """A chumpy array as it was: its value, without the graph that it was computed in."""
 
     def number(state: Mapping[str, Any], key: str) -> np.ndarray:
-        result = np.asarray(value_of(state.get(key)))
-        if result.dtype.kind not in "biuf":
+        result = value_of(state.get(key))
+        if not isinstance(result, np.ndarray) or result.dtype.kind not in "biuf":
             raise Refused(f"holds a chumpy {kind} without its array '{key}'; is the file damaged?")
         return result
 
     def build(state: Any, budget: Budget) -> np.ndarray:
         state = attributes(state)
         if kind == "Concatenate":
-            parts = [number(state, str(key)) for key in value_of(state.get("dterms")) or ()]
+            parts = [number(state, key) for key in value_of(state.get("dterms")) or () if isinstance(key, str)]
             budget.spend(sum(part.nbytes for part in parts))
             return np.concatenate(parts, axis=int(state.get("axis", 0)))
         source = number(state, "x" if kind == "Ch" else "a")
@@ -208,7 +202,7 @@ def tensor(budget: Budget, storage: Any, offset: Any, size: Any, stride: Any, *_
     count = math.prod(size)
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True)) if count else 0
     if count > memory.size or (count and last >= memory.size) or math.prod(max(1, n) for n in size) > max(2**20, count):
-        raise Refused(f"holds a torch tensor of shape {size} in {memory.size} numbers; is the file damaged?")
+        raise Refused(f"holds a torch tensor of shape {str(size)[:60]} in {memory.size} numbers; is the file damaged?")
     budget.spend(count * memory.itemsize)
     steps = tuple(n * memory.itemsize for n in stride)
     return np.lib.stride_tricks.as_strided(memory[offset:] if count else memory[:0], size, steps).copy()

@@ -36,6 +36,7 @@ from mprl.motion.formats.smpl_motion import (
     rate_of,
     rotations_of_quaternions,
     shape_of,
+    shown,
     table,
 )
 
@@ -166,8 +167,8 @@ def _mimickit(
     check_length(path, len(array), rate, array.shape[1] // 3)
     array = table(path, "frames", array, array.shape[1])
     loop = entry.get("loop_mode", 0)
-    if isinstance(loop, np.ndarray) or loop not in (0, 1):
-        raise MotionFormatError(f'{path}, key "loop_mode": expected 0 (it ends) or 1 (a cycle), found {str(loop)[:20]!r}')
+    if not isinstance(loop, int | float | np.number) or loop not in (0, 1):
+        raise MotionFormatError(f'{path}, key "loop_mode": expected 0 (it ends) or 1 (a cycle), found {shown(loop)}')
     root = rot.from_rotation_vector(torch.as_tensor(array[:, 3:6].copy())).numpy()
     if character is None and array.shape[1] == _SMPL:
         skeleton = body_or_default(body).skeleton()

@@ -161,6 +161,13 @@ def gender_of(value: Any) -> str:
     return text.lower() if text.lower() in GENDERS else "neutral"
 
 
+def shown(value: Any) -> str:
+    """A value in an error: a number or a text as it is, of all else only the kind, as it may be any size."""
+    if isinstance(value, np.ndarray) and value.size == 1 and value.dtype.kind in "biufSU":
+        value = value.item()
+    return repr(value)[:40] if isinstance(value, str | bytes | int | float) else f"a {type(value).__name__}"
+
+
 def table(path: Path, key: str, values: Any, columns: int, frames: int | None = None) -> np.ndarray:
     """A table of finite numbers (T, columns), or (T, columns / 3, 3) laid flat.
 
@@ -189,7 +196,7 @@ def rate_of(path: Path, content: Any, keys: tuple[str, ...]) -> float:
         if content.get(key) is not None:
             value = numbers(path, key, content[key])
             if value.size != 1 or not 1e-3 <= float(value.reshape(())) <= 1e4:
-                raise MotionFormatError(f'{path}, key "{key}": expected frames per second, found {str(content[key])[:40]!r}')
+                raise MotionFormatError(f'{path}, key "{key}": expected frames per second, found {shown(content[key])}')
             found[key] = float(value.reshape(()))
     if not found:
         raise MotionFormatError(f'{path}: the frame rate is missing, expected a key "{keys[0]}"')

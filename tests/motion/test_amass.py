@@ -150,7 +150,7 @@ def test_only_smpl_s_joints_can_be_written(tmp_path):
         ({"trans": np.zeros((FRAMES + 1, 3))}, 'key "trans": expected (6, 3), found (7, 3)'),
         ({"trans": np.zeros((FRAMES, 3)) * 1j}, 'key "trans": expected numbers or text, found complex128'),
         ({"trans": None}, 'key "trans": expected numbers or text, found object'),
-        ({"mocap_framerate": np.array(0)}, "key \"mocap_framerate\": expected frames per second, found '0'"),
+        ({"mocap_framerate": np.array(0)}, 'key "mocap_framerate": expected frames per second, found 0'),
         ({"mocap_framerate": np.array("fast")}, 'key "mocap_framerate": expected at most'),
         ({"mocap_frame_rate": np.array(60.0)}, "two frame rates: mocap_framerate 120, mocap_frame_rate 60"),
         ({"betas": np.zeros(0)}, "expected 1 to 400 betas (10 or 16 in most files) below 100, found shape (0,)"),

@@ -353,6 +353,29 @@ def test_a_hostile_pickle_is_refused_in_one_line_at_once(name):
     assert time.process_time() - began < 10
 
 
+# A list of 100 times the same list of 100 times ..., 20 deep, at memo 1: a few bytes in the file, 10^40 numbers laid out or as text.
+NESTED = b"\x80\x02]q\x01" + b"".join(b"(" + (b"h\x01" * 100) + b"lq\x01" for _ in range(20)) + b"0"
+
+
+@pytest.mark.parametrize(
+    "user",
+    [
+        b"cnumpy\ndtype\nh\x01\x85R.", b"cnumpy\ndtype\nU\x02f8\x85Rh\x01b.", b"cchumpy.ch\nCh\n)\x81}U\x01xh\x01sb.",
+        b"cchumpy.reordering\nConcatenate\n)\x81}(U\x06dtermsh\x01U\x04axisK\x00ub.",
+        b"cscipy.sparse.csc\ncsc_matrix\n)\x81}(U\x04datah\x01U\x07indicesh\x01U\x06indptrh\x01U\x06_shapeK\x02K\x02\x86ub.",
+        b"ccollections\nOrderedDict\nh\x01\x85R.",
+        b"cnumpy.core.multiarray\nscalar\ncnumpy\ndtype\nU\x02f8\x85Rh\x01\x86R.", b"c_codecs\nencode\nh\x01\x85R.", b"}h\x01Ns.",
+        b"cpathlib\nPosixPath\nh\x01\x85R.", b"c__builtin__\nset\nh\x01\x85R.", b"h\x01Q.", b"U\x01ah\x01\x93.",
+        b"cnumpy.core.numeric\n_frombuffer\n(h\x01cnumpy\ndtype\nU\x02f8\x85Rh\x01tR.",
+    ],
+)  # fmt: skip
+def test_lists_that_unfold_to_everything_are_never_unfolded(user):
+    began = time.process_time()
+    with pytest.raises(MotionFormatError):
+        pickles.load(NESTED + user)
+    assert time.process_time() - began < 1
+
+
 def array_with(shape: Any, dtype: str, data: bytes) -> bytes:
     """NumPy's own instructions with any claims."""
     text = b"\x80\x02cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R(K\x01"

@@ -70,7 +70,7 @@ def test_a_folder_is_converted_and_what_is_bad_is_told_at_the_end(mprl, many):
     assert "1 other files left alone (README)" in done.out
     bad = [line for line in done.out.splitlines() if line.startswith("could not be converted: ")]
     assert len(bad) == 3 and "3 could not be converted, of 6 files" in done.out
-    assert "phc.pkl, key \"fps\": expected frames per second, found '-1' (motion 'bad')" in bad[0]
+    assert "phc.pkl, key \"fps\": expected frames per second, found -1 (motion 'bad')" in bad[0]
     assert "cut.bvh" in bad[1] and "expected 2 frames, found 1 lines of numbers; is the file cut off?" in bad[1]
     assert f"evil.pkl: holds {os.getcwd.__module__}.getcwd, which is not data; refused" in bad[2]
     assert load(out / "a" / "deep.npz").skeleton.names == ("Hips", "LeftFoot", "Head")
