@@ -27,6 +27,8 @@ from mprl.motion.formats.stand_ins import Refused, Word, value_of
 
 MAX_BYTES = 2**30  # of a file, and of what a compressed one unpacks to; SMPL-X takes half of it
 MAX_DEPTH = 200
+_PLAIN = (float, int, str, bytes, bool, type(None))
+MAX_LAID_OUT = 2**25  # values when each reference is followed: a list may hold another one a thousand times, which holds ...
 
 
 def load(source: str | Path | bytes, limit: int = MAX_BYTES) -> Any:
@@ -52,7 +54,7 @@ def load(source: str | Path | bytes, limit: int = MAX_BYTES) -> Any:
             raise MotionFormatError(f"{name}: cannot be read: {error.strerror}") from None
     try:
         machine = Machine(_unpacked(data, limit))
-        return _resolved(machine.run(), {}, 0)
+        return _resolved(machine.run(), {}, 0)[0]
     except Refused as error:
         raise MotionFormatError(f"{name}: {error}") from None
     except MemoryError:
@@ -92,33 +94,41 @@ def _unpacked(data: bytes, limit: int) -> bytes:
     return bytes(unpacked)
 
 
-def _resolved(item: Any, seen: dict[int, Any], depth: int) -> Any:
-    """The value with all stand-ins replaced by what they stand for; each object once, however often it is referred to."""
+def _resolved(item: Any, seen: dict[int, tuple[Any, Any, int]], depth: int) -> tuple[Any, int]:
+    """The value with all stand-ins replaced by what they stand for, and of how many values it is when all is laid out.
+
+    Each object is visited once, however often it is referred to. `seen` holds object, value and count by the object's id.
+    """
     if depth > MAX_DEPTH:
         raise Refused(f"is nested more than {MAX_DEPTH} deep; refused")
     if isinstance(item, Word):
-        return str(item)
+        return str(item), 1
     item = value_of(item)
     if not isinstance(item, list | dict | tuple | np.ndarray) or (isinstance(item, np.ndarray) and item.dtype.kind != "O"):
-        return item
+        return item, 1
     if id(item) in seen:
-        if seen[id(item)] is None:
-            raise Refused("holds a tuple or an array that contains itself; refused")
-        return seen[id(item)]
+        _, value, count = seen[id(item)]
+        if count == 0:
+            raise Refused(f"holds a {type(item).__name__} that contains itself; refused")
+        return value, count
+    seen[id(item)] = item, None, 0
+    inside = item.values() if isinstance(item, dict) else item.flat if isinstance(item, np.ndarray) else item
+    values, count = [], 1
+    for part in inside:
+        value, size = (part, 1) if type(part) in _PLAIN else _resolved(part, seen, depth + 1)
+        values.append(value)
+        count += size
+    if count > MAX_LAID_OUT:
+        raise Refused("unfolds to far more than the file holds; refused")
+    result: Any = values
     if isinstance(item, tuple):
-        seen[id(item)] = None
-        seen[id(item)] = tuple(_resolved(part, seen, depth + 1) for part in item)
-    elif isinstance(item, list):
-        seen[id(item)] = item
-        item[:] = [_resolved(part, seen, depth + 1) for part in item]
+        result = tuple(values)
+    elif isinstance(item, dict):
+        result = dict(zip(item, values, strict=True))
     elif isinstance(item, np.ndarray):
-        seen[id(item)] = None
-        objects = np.empty(item.size, dtype=object)
-        for index, part in enumerate(item.flat):
-            objects[index] = _resolved(part, seen, depth + 1)
-        seen[id(item)] = objects.reshape(item.shape)
-    else:
-        seen[id(item)] = item
-        for name in item:
-            item[name] = _resolved(item[name], seen, depth + 1)
-    return seen[id(item)]
+        result = np.empty(item.size, dtype=object)
+        for index, value in enumerate(values):
+            result[index] = value
+        result = result.reshape(item.shape)
+    seen[id(item)] = item, result, count
+    return result, count

@@ -220,8 +220,4 @@ def unfolding() -> list:
 def test_lists_that_unfold_to_far_too_much_are_refused(save, content, key):
     with pytest.raises(MotionFormatError) as caught:
         load(save(content | {key: unfolding()}))
-    assert f'"{key}"' in str(caught.value) or key == "beta"
-
-
-def test_lists_that_unfold_elsewhere_do_not_matter(save):
-    assert load(save(PHC | {"gender": unfolding(), "more": unfolding()})).gender == "neutral"
+    assert "unfolds to far more than the file holds; refused" in str(caught.value)
