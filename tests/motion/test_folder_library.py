@@ -21,7 +21,7 @@ def folder(tmp_path):
     for number, name in enumerate(NAMES):
         place = tmp_path / "motions" / f"{number}"
         place.mkdir(parents=True)
-        npz.write(edit.trim(load(name), 0, 0.3) if name != "walk" else load(name), place / f"{name}.npz")
+        npz.write(edit.trim(load(name), 0, 0.3) if name != "walk" else edit.resample(load(name), 15.0), place / f"{name}.npz")
     return tmp_path / "motions"
 
 

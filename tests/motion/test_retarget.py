@@ -176,7 +176,7 @@ def test_a_body_of_twice_the_size_takes_steps_of_twice_the_length():
 # ---------------------------------------------------------------------------------------------------------- from body to body
 
 
-@pytest.mark.parametrize("name", ["walk", "jump"])
+@pytest.mark.parametrize("name", ["walk", pytest.param("jump", marks=pytest.mark.slow)])
 def test_limbs_point_where_they_did_and_knees_bend_about_their_hinges(name):
     clip = load(name)
     there = retarget(clip, FREE_BODY)

@@ -9,15 +9,23 @@ from mprl.motion.formats import npz
 
 
 def test_a_motion_goes_to_smpl_and_back(mprl, tmp_path):
-    there, back, picture = tmp_path / "there.npz", tmp_path / "back.npz", tmp_path / "feet.png"
-    done = mprl("motion", "retarget", "walk", str(there), "--character", "smpl", "--plot", str(picture))
+    there, back = tmp_path / "there.npz", tmp_path / "back.npz"
+    done = mprl("motion", "retarget", "walk", str(there), "--character", "smpl")
     assert (done.code, done.err) == (0, "") and f"wrote {there}" in done.out
     assert "before" in done.out and "after" in done.out and "sliding" in done.out
-    assert len(load(there).skeleton.names) == 24 and picture.read_bytes().startswith(b"\x89PNG")
+    assert len(load(there).skeleton.names) == 24
     assert mprl("motion", "retarget", str(there), str(back)).code == 0
     assert load(back).skeleton.names == load("walk").skeleton.names
     done = mprl("motion", "report", str(there), "walk")
     assert done.code == 0 and "as it is" in done.out and "before" in done.out
+
+
+@pytest.mark.slow
+def test_depth_and_sliding_are_drawn(mprl, tmp_path):
+    picture = tmp_path / "feet.png"
+    assert mprl("motion", "report", "walk", "--plot", str(picture)).code == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert mprl("motion", "report", "walk", "--plot", str(tmp_path / "none" / "feet.png")).code == 2
 
 
 def test_a_folder_goes_on_after_a_bad_file_and_reports_at_the_end(mprl, tmp_path):
