@@ -100,8 +100,15 @@ def read(path: str | Path, num_betas: int = 10, gender: str | None = None) -> di
     arrays["shapedirs"] = shapes[..., :num_betas]
     kind, site = _KINDS[joints]
     said = {key: str(content[key]) for key in _TEXTS if isinstance(content.get(key), str | np.ndarray)}
-    texts = {"name": kind, "gender": gender or "neutral", "licence": f"of {kind}, non-commercial: {site}", "source": path.name} | said
-    return (without_fingers(arrays) if joints > 24 else arrays) | texts
+    named = re.search(r"(?:^|[_/])(female|male|f|m)(?:_|/|\.|$)", "/".join(path.parts[-2:]).lower())
+    texts = {
+        "name": kind,
+        "gender": gender or {"f": "female", "m": "male"}.get(named[1][0] if named else "", "neutral"),
+        "licence": f"of {kind}, non-commercial: {site}",
+        "source": path.name,
+    }
+    said |= {"gender": gender} if gender else {}
+    return (without_fingers(arrays) if joints > 24 else arrays) | texts | said
 
 
 def write(arrays: Mapping[str, Any], path: str | Path) -> Path:

@@ -80,7 +80,7 @@ class SmplBody:
         cls,
         body: str | Path = "default",
         *,
-        gender: str = "neutral",
+        gender: str | None = None,
         folder: str | Path | None = None,
         num_betas: int = 10,
         **options: Any,
@@ -91,7 +91,7 @@ class SmplBody:
 
         Args:
             body: a path; or "smpl", "smplh", "smplx", looked up in `folder`; or "default", the free body.
-            gender: "neutral", "female" or "male".
+            gender: "neutral" (default), "female" or "male"; of a path: default what the file or its name says.
             folder: default: the one that the environment variable MPRL_SMPL names.
             num_betas: most directions of shape to take.
             options: dtype, device.
@@ -102,9 +102,7 @@ class SmplBody:
         """
         if str(body) == "default":
             return cls.default(**options)
-        named = Path(body).suffix == ""
-        arrays = body_files.read(body_files.find(body, gender, folder), num_betas, gender if named else None)
-        return cls(arrays, **options)
+        return cls(body_files.read(body_files.find(body, gender or "neutral", folder), num_betas, gender), **options)
 
     def save(self, path: str | Path) -> Path:
         """Write SMPL's own format, `.pkl` (which `smplx.SMPL(model_path=path)` reads) or `.npz`.

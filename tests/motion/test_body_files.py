@@ -57,6 +57,9 @@ def official(parents: list[int] | tuple[int, ...], shapes: int = 10, vertices: i
     return content
 
 
+_SMALL = official(PARENTS, shapes=1, vertices=24)
+
+
 def write_pickle(content: dict[str, np.ndarray], path: Path, chumpy: bool) -> None:
     """As the official downloads are: pickled by another program, SMPL's with chumpy arrays and a sparse regressor, protocol 2."""
     program = """
@@ -102,6 +105,23 @@ def test_an_official_pickle_with_chumpy_arrays_is_read(tmp_path: Path):
         assert np.abs(getattr(body, key).numpy() - content[key]).max() < 1e-6
     assert (body.name, body.gender, body.num_betas) == ("SMPL", "female", 10)
     assert "non-commercial" in body.licence
+
+
+@pytest.mark.parametrize(
+    ("layout", "gender"),
+    [
+        ("SMPL_FEMALE.npz", "female"),
+        ("basicmodel_m_lbs_10_207_0_v1.1.0.npz", "male"),
+        ("smplh/female/model.npz", "female"),
+        ("my.npz", "neutral"),
+    ],
+)
+def test_the_gender_is_what_the_name_says_unless_it_is_given(tmp_path: Path, layout: str, gender: str):
+    path = tmp_path / layout
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path, **_SMALL)
+    assert SmplBody.load(path).gender == gender
+    assert SmplBody.load(path, gender="neutral").gender == "neutral"
 
 
 def test_a_saved_body_loads_in_smplx_and_poses_the_same(tmp_path: Path):
@@ -229,7 +249,6 @@ def test_a_file_that_is_no_archive_is_one_line(tmp_path: Path):
         SmplBody.default().save(tmp_path / "body.obj")
 
 
-_SMALL = official(PARENTS, shapes=1, vertices=24)
 _ANY = st.one_of(
     st.none(),
     st.booleans(),
