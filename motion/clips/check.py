@@ -25,7 +25,7 @@ from mprl.motion.contacts import body_clearance, label_contacts
 
 GRAVITY = 9.81
 WEIGHT = GRAVITY * float(HUMANOID.model.body_subtreemass[1])
-NEAR = 0.003  # m: what is lower bears
+NEAR = 0.005  # m: what is lower bears
 
 
 @dataclass(frozen=True)

@@ -78,3 +78,25 @@ def crawl(rate: float) -> Sketch:
         "left_hand": [(0, 0.64), (1.06, period)],
     }
     return Sketch(through(keys, times(period, rate), loop=True), rate, contacts, loop=True)
+
+
+def roll(rate: float) -> Sketch:
+    """A roll forward from standing to standing: hands, upper back, seat, feet."""
+    end = 3.6
+    rock = pose(x=1.16, z=0.08, pitch=368, bend=45, legs=Leg(137, 13, 8, 146, 0), arms=Arm(95, 15, 20, 0))
+    keys = {
+        0.0: STAND,
+        0.2: STAND,
+        0.85: STAND.but(x=0.05, pitch=35, bend=30, legs=Leg(125, 16, 12, 130), arms=Arm(75, 14, 15, 0)),
+        1.2: pose(x=0.22, z=0.50, pitch=95, bend=45, nod=35, legs=Leg(115, 14, 8, 110, 10), arms=Arm(100, 14, 40, 0)),
+        1.5: pose(x=0.50, z=0.50, pitch=165, bend=55, nod=50, legs=Leg(115, 10, 5, 105, 20), arms=Arm(125, 25, 85, 0)),
+        1.75: pose(x=0.80, z=0.30, pitch=230, bend=55, nod=45, legs=Leg(125, 10, 5, 120, 20), arms=Arm(80, 15, 40, 0)),
+        2.0: pose(x=1.04, z=0.10, pitch=300, bend=50, nod=25, legs=Leg(130, 12, 8, 138, 10), arms=Arm(85, 15, 30, 0)),
+        2.2: rock,
+        2.45: pose(x=1.26, z=0.25, pitch=396, bend=38, nod=-10, legs=Leg(137, 14, 10, 142), arms=Arm(110, 15, 15, 0)),
+        3.25: STAND.but(x=1.43, pitch=362),
+        end: STAND.but(x=1.43, pitch=362),
+    }
+    contacts = both(foot=[(0, 1.1), (2.15, end)], toe=[(0, 1.3), (2.1, end)], hand=[(1.1, 1.55)])
+    contacts |= {"chest": [(1.5, 1.92)], "pelvis": [(1.82, 2.32)]}
+    return Sketch(through(keys, times(end, rate)), rate, contacts)

@@ -26,7 +26,8 @@ SKETCHES: dict[str, Callable[[float], Sketch]] = {
     for draw in (
         gaits.walk_slow, gaits.walk_brisk, gaits.walk_backward, gaits.jog, gaits.run, gaits.sidestep, gaits.hop,
         standing.squat, standing.balance, standing.turn, standing.kick, standing.jump_in_place, standing.dance,
-        flips.cartwheel, flips.backflip, floor.getup_back, floor.getup_front, floor.crawl,
+        flips.cartwheel, flips.backflip, flips.frontflip,
+        floor.getup_back, floor.getup_front, floor.roll, floor.crawl,
     )
 }  # fmt: skip
 _DRAWN: dict[str, Callable[[], MotionClip]] = {"walk": walk, "jump": jump, "punch": punch}  # frame by frame, with no optimisation
