@@ -6,8 +6,10 @@ import mujoco
 import numpy as np
 import pytest
 
-from mprl.motion import HUMANOID
+from mprl.motion import HUMANOID, load
 from mprl.motion.characters.character import Character
+from mprl.motion.clips.pose import dynamics
+from mprl.motion.contacts import body_clearance
 from mprl.motion.dynamics import inverse_dynamics
 
 STANCE = np.array([[1.0, 1.0]])
@@ -82,3 +84,25 @@ def test_along_actuators_is_the_transpose_of_the_moment_arms() -> None:
     velocity = random.normal(size=(5, model.nv))
     character: Character = HUMANOID
     np.testing.assert_allclose(character.along_actuators(velocity), velocity @ moment.T, atol=1e-12)
+
+
+def test_a_back_on_the_floor_carries_the_body() -> None:
+    """In the middle of a roll the upper back alone touches the floor: its force is known, m (a - g), and so are the torques."""
+    clip = load("roll")
+    qpos, asked = HUMANOID.to_qpos(clip).numpy(), dynamics(clip)
+    clearance = body_clearance(HUMANOID, qpos)
+    touching = [[HUMANOID.body_names[b] for b in np.flatnonzero(row < 0.003)] for row in clearance]
+    t = [i for i, names in enumerate(touching) if names == ["chest"]][2]
+    model, data, jacobian = HUMANOID.model, mujoco.MjData(HUMANOID.model), np.zeros((3, HUMANOID.model.nv))
+    data.qpos[:] = qpos[t]
+    mujoco.mj_forward(model, data)
+    below = data.geom("chest").xpos - [0, 0, model.geom("chest").size[0]]
+    mujoco.mj_jac(model, data, jacobian, None, below, model.body("chest").id)
+    expected = asked.torque[t] - model.dof_damping * asked.qvel[t] - jacobian.T @ asked.force[t]
+    steps = np.zeros((2, model.nv))
+    for k in range(2):
+        mujoco.mj_differentiatePos(model, steps[k], 1 / clip.frame_rate, qpos[t - 1 + k], qpos[t + k])
+    acceleration = (steps[1] - steps[0]) * clip.frame_rate
+    found = inverse_dynamics(HUMANOID, qpos[t : t + 1], asked.qvel[t : t + 1], acceleration[None], np.zeros((1, 2)))[0]
+    assert np.abs(asked.force[t]).max() > 200  # N
+    np.testing.assert_allclose(found[6:], expected[6:], atol=2.0)  # N m
