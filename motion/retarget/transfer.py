@@ -22,6 +22,8 @@ SPINE = ("pelvis", "spine1", "spine2", "spine3", "neck", "head")
 _BONES = {f"{side}_{a}": f"{side}_{b}" for side in ("left", "right")
           for a, b in (("hip", "knee"), ("knee", "ankle"), ("shoulder", "elbow"), ("elbow", "wrist"))}  # fmt: skip
 _FOLLOWS = {f"{side}_{a}": f"{side}_{b}" for side in ("left", "right") for a, b in (("wrist", "elbow"), ("hand", "elbow"))}
+_TOES = {f"{side}_foot": f"{side}_ankle" for side in ("left", "right")}
+_AHEAD = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
 _IDENTITY = torch.tensor([1.0, 0.0, 0.0, 0.0], dtype=torch.float64)
 
 
@@ -72,6 +74,9 @@ def transfer(clip: MotionClip, source: dict[str, str], target: Target) -> Wanted
     bodies, rotations, bones = [], [], []
     for joint, body in target.roles.items():
         turned = _source_rotation(joint, index, rotation)
+        if turned is None and joint in _TOES:
+            side = index[_TOES[joint]]
+            turned = _level_toes(rotation[:, side], position[:, side, 2], rot.rotate(frame(at_source), _AHEAD))
         if turned is None:
             continue
         to_rest = rot.multiply(turns.get(joint, facing), target.rest.rotation[0, body])
@@ -166,6 +171,20 @@ def _source_rotation(joint: str, index: dict[str, int], rotation: Tensor) -> Ten
     share = (at - below[-1]) / (above[0] - below[-1])
     first, second = rotation[:, index[SPINE[below[-1]]]], rotation[:, index[SPINE[above[0]]]]
     return rot.slerp(first, second, torch.tensor(share, dtype=first.dtype))
+
+
+def _level_toes(foot: Tensor, height: Tensor, ahead: Tensor) -> Tensor:
+    """Toes of a rig that has none, (T, 4): they bend as the heel rises, by 60° at most, where the foot is near the floor.
+
+    Args:
+        foot: the source's foot in the world, (T, 4). height: of its ankle, (T,) m. ahead: where it points at rest, (3,).
+    """
+    pointing = rot.rotate(foot, ahead.expand(len(foot), 3))
+    near = (1.5 - (height - height.min()) / 0.3).clamp(0.0, 1.0)
+    bend = near * (-pointing[:, 2]).clamp(0.0, 1.0).asin().clamp(max=np.radians(60.0))
+    across = torch.linalg.cross(pointing, torch.tensor([0.0, 0.0, 1.0], dtype=foot.dtype).expand_as(pointing))
+    across = across / across.norm(dim=-1, keepdim=True).clamp(min=1e-6)
+    return rot.multiply(rot.from_axis_angle(across, bend), foot)
 
 
 def _snapped(direction: Tensor) -> Tensor:

@@ -247,6 +247,21 @@ def test_self_collision_leaves_out_what_touches_at_rest():
     assert any(0 not in contact.geom for contact in data.contact)
 
 
+def test_toes_stay_level_as_the_heel_rises(character):
+    """The shipped walk has no toes; retargeted, its feet pitch by up to half a radian in stance while the toes do not."""
+    from mprl.motion.kinematics import forward_kinematics
+    from mprl.motion.retarget import retarget
+
+    clip = retarget(load("walk"), character)
+    position, turned = forward_kinematics(clip.skeleton, torch.tensor(clip.root_position), torch.tensor(clip.rotations))
+    ahead = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64).expand(clip.num_frames, 3)
+    ankle, toes = clip.skeleton.names.index("left_ankle"), clip.skeleton.names.index("left_foot")
+    stands = position[:, toes, 2] < position[:, toes, 2].min() + 0.01
+    pitch = [-rot.rotate(turned[:, joint], ahead)[:, 2].asin()[stands] for joint in (ankle, toes)]
+    assert pitch[0].max() > 0.25
+    assert pitch[1].max() < 0.1
+
+
 # ------------------------------------------------------------------------------------------------------------------------ bad input
 
 
