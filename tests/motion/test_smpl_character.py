@@ -248,7 +248,7 @@ def test_self_collision_leaves_out_what_touches_at_rest():
 
 
 def test_toes_stay_level_as_the_heel_rises(character):
-    """The shipped walk has no toes; retargeted, its feet pitch by up to half a radian in stance while the toes do not."""
+    """The shipped walk has no toes; retargeted, its feet pitch by more than half a radian in stance while the toes hardly do."""
     from mprl.motion.kinematics import forward_kinematics
     from mprl.motion.retarget import retarget
 
@@ -258,8 +258,8 @@ def test_toes_stay_level_as_the_heel_rises(character):
     ankle, toes = clip.skeleton.names.index("left_ankle"), clip.skeleton.names.index("left_foot")
     stands = position[:, toes, 2] < position[:, toes, 2].min() + 0.01
     pitch = [-rot.rotate(turned[:, joint], ahead)[:, 2].asin()[stands] for joint in (ankle, toes)]
-    assert pitch[0].max() > 0.25
-    assert pitch[1].max() < 0.1
+    assert pitch[0].max() > 0.5
+    assert pitch[1].max() < 0.2
 
 
 # ------------------------------------------------------------------------------------------------------------------------ bad input
