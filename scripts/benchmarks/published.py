@@ -39,6 +39,8 @@ _CONTACT_BODIES = {
     "roll": _ALL,
     "getup_facedown": _ALL,
     "getup_faceup": _ALL,
+    "getup_front": _ALL,  # our own, and these
+    "getup_back": _ALL,
 }
 
 
