@@ -25,7 +25,7 @@ HOST, PORT = "127.0.0.1", 8080
 _RATE = 30.0  # pictures per second
 _CALLED = {SHAPES: "physics shapes"}
 _SPEEDS = {"0.1×": 0.1, "¼×": 0.25, "½×": 0.5, "1×": 1.0, "2×": 2.0}
-_FIELD_OF_VIEW = 0.62  # rad
+_FIELD_OF_VIEW = 0.5  # rad
 
 
 class LiveView:
@@ -72,10 +72,9 @@ class LiveView:
             place = f"/stage/{number}"
             self._meshes.append([(mesh, self._add(f"{place}/{index}", mesh)) for index, mesh in enumerate(actor.meshes)])
             self._names.append(scene.add_label(f"{place}/name", actor.name, anchor="bottom-center"))
-        roots = np.stack([actor.positions[0, 0] for actor in self.scene.actors])
-        height = max(float(actor.positions[0, :, 2].max()) + actor.head_room for actor in self.scene.actors)
-        away = 0.5 * max(1.6 * height, float(np.ptp(roots[:, 1])) + 1.1 * height) / np.tan(_FIELD_OF_VIEW / 2)
-        alone, middle = len(roots) == 1, np.array([0.0, 0.0, 0.45 * height])
+        x, y, top = self.scene.reach
+        alone, middle = len(self.scene.actors) == 1, np.array([0.0, 0.0, 0.45 * top])
+        away = max(0.6 * top, y / 1.1) / np.tan(_FIELD_OF_VIEW / 2) + x  # a window half again as wide as high, less the panel
         camera = self._server.initial_camera
         camera.position = middle + away * np.array([0.82, -0.55, 0.17] if alone else [0.97, -0.18, 0.16])
         camera.look_at, camera.fov = middle, _FIELD_OF_VIEW

@@ -60,7 +60,12 @@ def write(scene: Scene, path: str | Path, title: str = "") -> Path:
 def packed(scene: Scene) -> bytes:
     """The block described above."""
     arrays = _Arrays()
-    about = {"duration": scene.duration, "layers": scene.layers, "actors": [_actor(actor, arrays) for actor in scene.actors]}
+    about = {
+        "duration": scene.duration,
+        "reach": scene.reach.tolist(),
+        "layers": scene.layers,
+        "actors": [_actor(actor, arrays) for actor in scene.actors],
+    }
     text = json.dumps(about, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
     text += b" " * (-len(text) % 4)  # so that the arrays lie as JavaScript wants them
     return gzip.compress(struct.pack("<I", len(text)) + text + bytes(arrays.content), mtime=0)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import mujoco
@@ -42,6 +43,7 @@ _PLAIN = (0.5, 0.5, 0.5, 1.0)  # MuJoCo's colour where nobody chose one
 _INFLUENCES = 4  # parts that a vertex may hang on, as many as SMPL needs
 _GAP = 1.2  # between the lanes of actors side by side, m
 _SMOOTH = 0.5  # s before and after
+_LOOKS = 33  # times at which it is looked how far actors reach
 _CYCLES = 4.0  # s that cycles are repeated for, at least
 
 
@@ -114,7 +116,7 @@ class Actor:
 
 @dataclass(frozen=True)
 class Scene:
-    """Actors side by side, from right to left as they face, each beginning at x = 0 in a lane of its own."""
+    """Actors side by side, each beginning at x = 0 in a lane of its own; the first is on the left of who looks into their faces."""
 
     actors: tuple[Actor, ...]
 
@@ -128,6 +130,18 @@ class Scene:
         """Where to look at a time when following: between the roots, smoothed over a second, (2,) m."""
         times = np.clip(time + np.linspace(-_SMOOTH, _SMOOTH, 9), 0.0, self.duration)
         return np.mean([actor.sample(times)[0][:, 0, :2].mean(axis=0) for actor in self.actors], axis=0)
+
+    @cached_property
+    def reach(self) -> Array:
+        """How far it reaches from where one looks: along x, along y, and up from the floor, (3,) m."""
+        times = np.linspace(0.0, self.duration, _LOOKS)
+        focus = np.stack([self.focus(time) for time in times])
+        sampled = [actor.sample(times)[0] for actor in self.actors]
+        aside = np.max([np.abs(positions[..., :2] - focus[:, None]).max(axis=(0, 1)) for positions in sampled], axis=0)
+        top = max(float(p[..., 2].max()) + actor.head_room for p, actor in zip(sampled, self.actors, strict=True))
+        # of clips that drift apart not all can be seen at all times: their beginning, and some metres of way
+        first = np.max([np.abs(positions[0, :, :2] - focus[0]).max(axis=0) for positions in sampled], axis=0)
+        return np.array([*(np.minimum(aside, first + top) + 0.12 * top), top])
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -160,7 +174,7 @@ def scene_of(clips: Sequence[MotionClip], character: Character | None = None, bo
             actor = _character_actor(clip, character, color)
         elif clip.skeleton.names == HUMANOID.body_names:
             actor = _character_actor(clip, HUMANOID, color)
-        elif clip.skeleton.names == JOINTS:
+        elif set(clip.skeleton.names) == set(JOINTS):
             actor = _body_actor(clip, body or SmplBody.default(), color)
         else:
             actor = _bones_actor(clip, color)
@@ -188,13 +202,16 @@ def _height(actor: Actor) -> float:
 
 
 def _actor(clip: MotionClip, positions: Array, rotations: torch.Tensor, meshes: list[Mesh]) -> Actor:
-    body = next(mesh for mesh in meshes if mesh.layer == BODY)
-    first = rot.rotate(rotations[0, body.parts[:, 0]], torch.as_tensor(body.triangles.vertices - body.bind[body.parts[:, 0]])).numpy()
-    top = float((first + positions[0, body.parts[:, 0]])[:, 2].max())
+    """The actor, and how far the top of its body is above its highest part at most."""
+    body = meshes[0]
+    part, rest = body.parts[:, 0], torch.as_tensor(body.triangles.vertices)
+    rest = rest - torch.as_tensor(body.bind)[part]
+    room = max(
+        float((rot.rotate(rotations[frame, part], rest).numpy() + positions[frame, part])[:, 2].max() - positions[frame, :, 2].max())
+        for frame in np.linspace(0, clip.num_frames - 1, 9).astype(int)
+    )
     turned = rot.continuous(rotations).numpy()
-    displacement = np.array(clip.cycle_displacement)
-    room = top - float(positions[0, :, 2].max()) + 0.12
-    return Actor(clip.name, clip.frame_rate, clip.loop == "wrap", displacement, positions, turned, tuple(meshes), room)
+    return Actor(clip.name, clip.frame_rate, clip.loop == "wrap", clip.cycle_displacement, positions, turned, tuple(meshes), room + 0.1)
 
 
 def _character_actor(clip: MotionClip, character: Character, color: Color) -> Actor:
@@ -220,7 +237,8 @@ def _body_actor(clip: MotionClip, body: SmplBody, color: Color) -> Actor:
         betas[: len(clip.betas)] = clip.betas[: body.num_betas]
     batch = torch.as_tensor(betas)[None]
     skeleton = body.skeleton(batch)
-    positions, rotations = _kinematics(clip, skeleton)
+    order = [clip.skeleton.names.index(name) for name in JOINTS]  # a character's clips have MuJoCo's
+    positions, rotations = _kinematics(replace(clip, skeleton=skeleton, rotations=clip.rotations[:, order]))
     rest, joints = (from_smpl(points[0].detach().double().cpu()).numpy() for points in body(batch))
     every = body.weights.detach().double().cpu().numpy()
     strongest = every.argsort(axis=1)[:, ::-1][:, :_INFLUENCES]
@@ -235,13 +253,13 @@ def _body_actor(clip: MotionClip, body: SmplBody, color: Color) -> Actor:
 
 def _bones_actor(clip: MotionClip, color: Color) -> Actor:
     """The parts are the skeleton's joints."""
-    positions, rotations = _kinematics(clip, clip.skeleton)
+    positions, rotations = _kinematics(clip)
     return _actor(clip, positions, rotations, [_bones(clip.skeleton, BODY, color), _bones(clip.skeleton, SKELETON, _BONE)])
 
 
-def _kinematics(clip: MotionClip, skeleton: Skeleton) -> tuple[Array, torch.Tensor]:
+def _kinematics(clip: MotionClip) -> tuple[Array, torch.Tensor]:
     root, rotations = (torch.as_tensor(values.copy()) for values in (clip.root_position, clip.rotations))
-    positions, rotations = forward_kinematics(skeleton, root, rotations)
+    positions, rotations = forward_kinematics(clip.skeleton, root, rotations)
     return positions.numpy(), rotations
 
 

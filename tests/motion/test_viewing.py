@@ -133,6 +133,16 @@ def test_each_skeleton_is_drawn_as_what_it_is(person, tmp_path):
     assert skin.parts.shape == (SmplBody.default().num_vertices, 4) and np.allclose(skin.weights.sum(axis=1), 1)
 
 
+def test_joints_in_a_characters_order_are_the_same_body(person):
+    order = [JOINTS.index(name) for name in SmplCharacter().body_names]  # depth first, as MuJoCo has them
+    at = {old: new for new, old in enumerate(order)} | {-1: -1}
+    parents = tuple(at[SmplBody.default().parents[joint]] for joint in order)
+    skeleton = Skeleton(tuple(JOINTS[joint] for joint in order), parents, person.skeleton.offsets[order])
+    assert order != sorted(order)
+    other = scene_of([replace(person, skeleton=skeleton, rotations=person.rotations[:, order])]).actors[0]
+    assert np.abs(other.positions - scene_of([person]).actors[0].positions).max() < 1e-6
+
+
 def test_actors_stand_side_by_side():
     first, second, third = scene_of([load("walk"), load("walk"), load("jump")]).actors
     assert [first.name, second.name, third.name] == ["walk", "walk (2)", "jump"]
