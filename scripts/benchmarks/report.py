@@ -214,8 +214,16 @@ def versions() -> dict[str, str]:
 
 
 def command_line(words: Sequence[str]) -> str:
-    """`mprl benchmark ...`; of files elsewhere only the name, so that a page says the same wherever it was made."""
-    return " ".join(("mprl benchmark", *(f".../{Path(word).name}" if os.path.isabs(word) else word for word in words)))
+    """`mprl benchmark ...`; of files elsewhere only the name, so that a page says the same wherever it was made, and of many the first."""
+    said: list[str] = []
+    elsewhere = 0
+    for word in words:
+        elsewhere = elsewhere + 1 if os.path.isabs(word) else 0
+        if elsewhere <= 3:
+            said.append(f".../{Path(word).name}" if elsewhere else word)
+        elif elsewhere == 4:
+            said.append("...")
+    return " ".join(("mprl benchmark", *said))
 
 
 def alternate(ways: Mapping[str, Callable[[], float]], seconds: float, least: int = 3) -> dict[str, list[float]]:

@@ -93,6 +93,11 @@ def test_a_command_line_names_no_folder_of_this_machine(tmp_path):
     assert command_line(words) == "mprl benchmark imitation --motions .../walk.txt --out runs/b"
 
 
+def test_of_many_files_a_command_line_names_the_first():
+    words = ["deep", "--from", *(f"/tmp/run-{n}" for n in range(9)), "--write"]
+    assert command_line(words) == "mprl benchmark deep --from .../run-0 .../run-1 .../run-2 ... --write"
+
+
 @pytest.fixture(scope="module")
 def window():
     """A few steps of four worlds at random."""
