@@ -97,7 +97,8 @@ class LiveView:
     def _controls(self) -> None:
         gui = self._server.gui
         # no sharing: that goes through a server of others
-        gui.configure_theme(control_layout="collapsible", show_logo=False, show_share_button=False)
+        gui.configure_theme(show_logo=False, show_share_button=False)
+        gui.main_panel.dock_right()  # beside the scene, not over it
         self._play = gui.add_button("Pause", hint="play or pause")
         self._slider = gui.add_slider("time", min=0.0, max=max(0.01, round(self.scene.duration, 2)), step=0.01, initial_value=0.0)
         self._speed = gui.add_dropdown("speed", tuple(_SPEEDS), initial_value="1×")
