@@ -28,7 +28,7 @@ demo: $(VENV)/.installed opengl  ## install, then show a trained character; resu
 	$(BIN)/mprl demo
 
 test: $(VENV)/.installed-dev opengl  ## run the quick tests; e.g. make test ARGS="-m slow"
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 $(ARGS)
 
 lint: $(VENV)/.installed-dev tree  ## ruff and mypy
 	$(BIN)/ruff check .
