@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import math
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -10,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from mprl.motion.formats.pickle_names import JOBLIB_ARRAY, call, canonical, new
-from mprl.motion.formats.pickled_arrays import array, dtype_of, storage
-from mprl.motion.formats.stand_ins import Budget, Refused, StandIn, Word, key
+from mprl.motion.formats.pickled_arrays import array, checked_shape, dtype_of, storage
+from mprl.motion.formats.stand_ins import MAX_PICKLES, MAX_VALUES, Budget, Refused, StandIn, Word, key
 from mprl.motion.formats.stand_ins import value_of as value
 
-MAX_VALUES = 2**23  # Python's own numbers, texts, lists, ... each takes some 50 bytes; numbers in arrays do not count
+MAX_ARGUMENTS = 64
 
 
 class Machine:
@@ -22,7 +23,7 @@ class Machine:
 
     Args:
         data: the pickle. start: where in it to begin.
-        budget: memory left for arrays; by default in proportion to the data.
+        budget: what is left of memory and work; by default in proportion to the data.
         storages: memory of torch tensors by its key, for pickles inside of torch's own format.
     """
 
@@ -33,7 +34,6 @@ class Machine:
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
-        self.values = 0
 
     def run(self) -> Any:
         """The pickle's value, with stand-ins in it.
@@ -41,16 +41,22 @@ class Machine:
         Raises:
             Refused: anything is wrong with it.
         """
-        data, steps = self.data, _STEPS
+        data, steps, budget = self.data, _STEPS, self.budget
+        if budget.depth >= MAX_PICKLES:
+            raise Refused(f"holds pickles more than {MAX_PICKLES} deep; refused")
+        budget.depth += 1
         try:
             while True:
                 code = data[self.at]
                 self.at += 1
                 if code == 0x2E:  # STOP
+                    budget.depth -= 1
                     return self.stack.pop()
-                self.values += 1
-                if self.values > MAX_VALUES:
-                    raise Refused(f"holds more than {MAX_VALUES // 10**6} million values outside of arrays; save them as NumPy arrays")
+                budget.steps -= 1
+                if budget.steps < 0:
+                    raise Refused(
+                        f"holds more than {MAX_VALUES // 10**6} million values outside of arrays, or the same over and over; refused"
+                    )
                 steps[code](self)
         except Refused:
             raise
@@ -103,13 +109,15 @@ class Machine:
     def reduce(self, function: Any, arguments: Any) -> Any:
         if not isinstance(function, Word) or not isinstance(arguments, tuple):
             raise Refused(f"is not a pickle, or damaged at byte {self.at}")
+        if len(arguments) > MAX_ARGUMENTS:
+            raise Refused(f"calls {function} with {len(arguments)} arguments; refused")
         if function == "torch.storage._load_from_bytes" and len(arguments) == 1 and isinstance(arguments[0], bytes):
             return _torch_storage(arguments[0], self.budget)
         return call(function, arguments, self.budget)
 
     def persistent(self, reference: Any) -> StandIn:
         """torch's reference to the memory of a tensor."""
-        if self.storages is None or not isinstance(reference, tuple) or len(reference) < 5 or reference[0] != "storage":
+        if self.storages is None or not isinstance(reference, tuple) or not 5 <= len(reference) <= 8 or reference[0] != "storage":
             raise Refused("refers to something outside of the file; refused")
         _, kind, name, _, numbers, *part = reference
         if any(item is not None for item in part) or not isinstance(name, str) or not isinstance(kind, str):
@@ -134,17 +142,13 @@ class Machine:
         kind = dtype_of(said.get("dtype"))
         if kind.kind == "O":
             inner = Machine(self.data, self.at, self.budget, self.storages)
-            inner.values = self.values
             result = value(inner.run())
-            self.at, self.values = inner.at, inner.values
+            self.at = inner.at
             return result
         if said.get("numpy_array_alignment_bytes") is not None:
             self.take(self.take(1)[0])
-        shape = said.get("shape")
-        size = kind.itemsize
-        for count in shape if isinstance(shape, tuple) else ():
-            size *= count if type(count) is int and 0 <= count <= len(self.data) else len(self.data) + 1
-        start = self.at
+        shape = checked_shape(said.get("shape"))
+        start, size = self.at, kind.itemsize * math.prod(shape)
         self.at = start + size
         return array(kind, shape, said.get("order") == "F", self.view[start : start + size], self.budget)
 

@@ -50,7 +50,8 @@ def make_dtype(budget: Budget, text: Any, align: Any = False, copy: Any = True) 
     return result
 
 
-def _shape(shape: Any) -> tuple[int, ...]:
+def checked_shape(shape: Any) -> tuple[int, ...]:
+    """An array's shape, of at most 32 dimensions."""
     if isinstance(shape, int) and not isinstance(shape, bool):
         shape = (shape,)
     if not isinstance(shape, tuple | list) or len(shape) > 32 or any(type(n) is not int or n < 0 or n > 2**48 for n in shape):
@@ -64,7 +65,7 @@ def array(dtype: np.dtype[Any], shape: Any, fortran: bool, data: Any, budget: Bu
     Raises:
         Refused: the bytes are not as many as the shape asks for, or the pickle's memory is used up.
     """
-    shape = _shape(shape)
+    shape = checked_shape(shape)
     count = math.prod(shape)
     order: Any = "F" if fortran else "C"
     if dtype.kind == "O":
@@ -129,7 +130,7 @@ def compressed(kind: str) -> Callable[[Any, Budget], Any]:
         import scipy.sparse
 
         state = attributes(state)
-        shape = _shape(state.get("_shape", state.get("shape")))
+        shape = checked_shape(state.get("_shape", state.get("shape")))
         parts = [value_of(state.get(key)) for key in ("data", "indices", "indptr")]
         if len(shape) == 2 and max(shape) < 2**31 and all(isinstance(part, np.ndarray) and part.ndim == 1 for part in parts):
             data, indices, starts = parts
@@ -166,7 +167,11 @@ def chumpy(kind: str) -> Callable[[Any, Budget], np.ndarray]:
     def build(state: Any, budget: Budget) -> np.ndarray:
         state = attributes(state)
         if kind == "Concatenate":
-            parts = [number(state, key) for key in value_of(state.get("dterms")) or () if isinstance(key, str)]
+            terms = value_of(state.get("dterms"))
+            if not isinstance(terms, list | tuple):
+                raise TypeError
+            budget.spend(100 * len(terms))
+            parts = [number(state, key) for key in terms if isinstance(key, str)]
             budget.spend(sum(part.nbytes for part in parts))
             return np.concatenate(parts, axis=int(state.get("axis", 0)))
         source = number(state, "x" if kind == "Ch" else "a")
@@ -174,13 +179,16 @@ def chumpy(kind: str) -> Callable[[Any, Budget], np.ndarray]:
             return source
         if kind == "transpose":
             return np.transpose(source, value_of(state.get("axes")))
+        budget.spend(source.nbytes)  # of one that is transposed, the following makes a copy
         if kind == "Reshape":
             return source.reshape(value_of(state.get("newshape")))
-        chosen = number(state, "idxs").astype(np.int64)
-        budget.spend(8 * chosen.size)
+        indices = number(state, "idxs")
+        budget.spend(8 * indices.size)
+        chosen = indices.astype(np.int64)
+        budget.spend(source.itemsize * chosen.size)
         result = source.ravel()[chosen]
         shape = value_of(state.get("preferred_shape"))
-        return result if shape is None else result.reshape(_shape(tuple(int(n) for n in shape)))
+        return result if shape is None else result.reshape(checked_shape(tuple(int(n) for n in shape)))
 
     def checked(state: Any, budget: Budget) -> np.ndarray:
         try:
@@ -196,7 +204,7 @@ def chumpy(kind: str) -> Callable[[Any, Budget], np.ndarray]:
 def tensor(budget: Budget, storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> np.ndarray:
     """A torch tensor as an array; it may show each number of its storage at most once."""
     memory = value_of(storage)
-    size, stride = _shape(size), _shape(stride)
+    size, stride = checked_shape(size), checked_shape(stride)
     if not isinstance(memory, np.ndarray) or type(offset) is not int or offset < 0 or len(size) != len(stride):
         raise Refused("holds a torch tensor without its numbers; is the file damaged?")
     count = math.prod(size)

@@ -28,7 +28,8 @@ from mprl.motion.formats.stand_ins import Refused, Word, value_of
 MAX_BYTES = 2**30  # of a file, and of what a compressed one unpacks to; SMPL-X takes half of it
 MAX_DEPTH = 200
 _PLAIN = (float, int, str, bytes, bool, type(None))
-MAX_LAID_OUT = 2**25  # values when each reference is followed: a list may hold another one a thousand times, which holds ...
+# values when each reference is followed (a list may hold another one a thousand times, which holds ...): beyond a few per byte, so many
+MAX_LAID_OUT = 2**20
 
 
 def load(source: str | Path | bytes, limit: int = MAX_BYTES) -> Any:
@@ -53,8 +54,8 @@ def load(source: str | Path | bytes, limit: int = MAX_BYTES) -> Any:
         except OSError as error:
             raise MotionFormatError(f"{name}: cannot be read: {error.strerror}") from None
     try:
-        machine = Machine(_unpacked(data, limit))
-        return _resolved(machine.run(), {}, 0)[0]
+        unpacked = _unpacked(data, limit)
+        return _resolved(Machine(unpacked).run(), {}, 0, 4 * len(unpacked) + MAX_LAID_OUT)[0]
     except Refused as error:
         raise MotionFormatError(f"{name}: {error}") from None
     except MemoryError:
@@ -94,8 +95,8 @@ def _unpacked(data: bytes, limit: int) -> bytes:
     return bytes(unpacked)
 
 
-def _resolved(item: Any, seen: dict[int, tuple[Any, Any, int]], depth: int) -> tuple[Any, int]:
-    """The value with all stand-ins replaced by what they stand for, and of how many values it is when all is laid out.
+def _resolved(item: Any, seen: dict[int, tuple[Any, Any, int]], depth: int, most: int) -> tuple[Any, int]:
+    """The value with all stand-ins replaced by what they stand for, and of how many values it is when all is laid out, at most `most`.
 
     Each object is visited once, however often it is referred to. `seen` holds object, value and count by the object's id.
     """
@@ -115,10 +116,10 @@ def _resolved(item: Any, seen: dict[int, tuple[Any, Any, int]], depth: int) -> t
     inside = item.values() if isinstance(item, dict) else item.flat if isinstance(item, np.ndarray) else item
     values, count = [], 1
     for part in inside:
-        value, size = (part, 1) if type(part) in _PLAIN else _resolved(part, seen, depth + 1)
+        value, size = (part, 1) if type(part) in _PLAIN else _resolved(part, seen, depth + 1, most)
         values.append(value)
         count += size
-    if count > MAX_LAID_OUT:
+    if count > most:
         raise Refused("unfolds to far more than the file holds; refused")
     result: Any = values
     if isinstance(item, tuple):

@@ -9,6 +9,8 @@ import numpy as np
 
 # bytes that arrays may take in all beyond what stands in the file: a reference repeated a thousand times is one array, not a thousand
 SPARE = 64 * 2**20
+MAX_VALUES = 2**23  # Python's own numbers, texts, lists, ... each takes some 50 bytes; numbers in arrays do not count
+MAX_PICKLES = 40  # inside of each other
 
 
 class Refused(ValueError):
@@ -16,10 +18,16 @@ class Refused(ValueError):
 
 
 class Budget:
-    """How much memory a pickle's values may still take, bytes."""
+    """What a pickle of `size` bytes may take, with all pickles inside of it: none is worth more work because it is met again.
+
+    Attributes:
+        left: memory for its values, bytes.
+        steps: instructions. Each is a byte or more of the file.
+        depth: how many pickles are inside of each other.
+    """
 
     def __init__(self, size: int) -> None:
-        self.left = 3 * size + SPARE
+        self.left, self.steps, self.depth = 3 * size + SPARE, min(MAX_VALUES, 2 * size), 0
 
     def spend(self, size: int) -> None:
         self.left -= size
@@ -65,13 +73,29 @@ def value_of(item: Any) -> Any:
 
 
 def key(value: Any) -> Any:
-    """A key of a dictionary or a member of a set: a plain value, for which comparing takes no time."""
+    """A key of a dictionary or a member of a set: a plain value, for which comparing takes no time.
+
+    Nor may a file choose keys that all have the same hash, among which each is found only by comparing it with all: Python's hash
+    of text is another in each process, of numbers of 64 bits only a few are the same, of longer numbers and of several in a tuple any.
+    """
     value = value_of(value)
-    if value is None or isinstance(value, str | bytes | bool | int | float | np.number):
+    if _is_text(value) or _is_number(value):
         return value
-    if isinstance(value, tuple) and len(value) <= 8 and all(v is None or isinstance(v, str | bytes | int | float) for v in value):
-        return value
-    raise Refused(f"uses a {type(value).__name__} as a name in a dictionary; expected text or numbers")
+    if isinstance(value, tuple) and len(value) <= 8:
+        others = [item for item in value if not _is_text(item)]
+        if len(others) <= 1 and all(map(_is_number, others)):
+            return value
+    raise Refused(f"uses a {type(value).__name__} as a name in a dictionary; expected text or a number of 64 bits")
+
+
+def _is_text(value: Any) -> bool:
+    return value is None or isinstance(value, str | bytes)
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, int):
+        return -(2**63) <= value < 2**64
+    return isinstance(value, float) or (isinstance(value, np.integer | np.floating) and value.itemsize <= 8)
 
 
 def printable(text: str) -> str:
