@@ -20,7 +20,7 @@ import scipy.sparse
 from mprl.errors import MotionFormatError, SettingError, unknown_name
 from mprl.motion.body.hands import without_fingers
 from mprl.motion.body.joints import PARENTS
-from mprl.motion.formats import pickles
+from mprl.motion.formats import pickles, smpl_motion
 from mprl.motion.formats.files import check, write_atomically
 
 VARIABLE = "MPRL_SMPL"  # environment variable: the folder of the user's files
@@ -92,6 +92,8 @@ def read(path: str | Path, num_betas: int = 10, gender: str | None = None) -> di
     for key in _NUMBERS:
         if key not in content:
             raise MotionFormatError(f'{path}: the key "{key}" is missing; expected a body in SMPL\'s format')
+    if scipy.sparse.issparse(content["J_regressor"]):
+        content["J_regressor"] = _unfolded(path, content["J_regressor"], content["v_template"])
     arrays: dict[str, Any] = {key: _numbers(path, key, content[key]) for key in (*_NUMBERS, *_HANDS) if key in content}
     joints = _check_shapes(path, arrays)
     shapes = arrays["shapedirs"]
@@ -147,15 +149,16 @@ def _read_pickle(path: Path) -> dict[str, Any]:
     return content
 
 
+def _unfolded(path: Path, regressor: Any, template: Any) -> np.ndarray:
+    """A sparse `J_regressor` (J, V) as an array, if it has as many columns as there are vertices: it may claim any number."""
+    vertices = len(template) if isinstance(template, np.ndarray) and template.ndim else 0
+    if regressor.shape not in [(joints, vertices) for joints in _KINDS]:
+        raise MotionFormatError(f'{path}, key "J_regressor": expected (joints, {vertices}), found a sparse matrix {regressor.shape}')
+    return np.asarray(regressor.toarray())
+
+
 def _numbers(path: Path, key: str, value: Any) -> np.ndarray:
-    if scipy.sparse.issparse(value):
-        if max(value.shape) > 2**20:
-            raise MotionFormatError(f'{path}, key "{key}": expected one row for each joint, found {value.shape}')
-        value = value.toarray()
-    try:
-        numbers = np.asarray(value)
-    except ValueError:  # lists of different lengths
-        numbers = np.array(None)
+    numbers = value if isinstance(value, np.ndarray) else smpl_motion.numbers(path, key, value)
     if numbers.dtype.kind not in "biuf":
         raise MotionFormatError(f'{path}, key "{key}": expected finite numbers, found {numbers.dtype}')
     if not np.isfinite(numbers).all() or (numbers.size and np.abs(numbers.astype(np.float64)).max() > 2**32):

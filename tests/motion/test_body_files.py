@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.sparse
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -231,6 +232,23 @@ def test_a_broken_body_is_one_line_that_names_the_key(tmp_path: Path, content: d
         SmplBody.load(path)
     assert "\n" not in str(error.value)
     assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("J_regressor", scipy.sparse.csc_matrix((2**20, 2**20)), r"expected \(joints, 24\), found a sparse matrix \(1048576, 1048576\)"),
+        ("J_regressor", scipy.sparse.csr_matrix((24, 2**30)), r"expected \(joints, 24\), found a sparse matrix"),
+        ("J_regressor", scipy.sparse.csc_matrix((2**15, 24)), r"expected \(joints, 24\), found a sparse matrix"),
+        ("weights", scipy.sparse.csc_matrix((2**20, 2**20)), "found a csc_matrix"),
+        ("weights", ["a" * 10**6] * 10**5, "found a list"),  # as an array, 400 GB
+    ],
+)
+def test_what_claims_to_be_huge_is_refused_before_it_is_laid_out(tmp_path: Path, key: str, value: object, message: str):
+    path = pickles.save(_SMALL | {key: value}, tmp_path / "huge.pkl")
+    with pytest.raises(MotionFormatError, match=message) as error:
+        SmplBody.load(path)
+    assert f'key "{key}"' in str(error.value) and "\n" not in str(error.value)
 
 
 def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path):
