@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from mprl.errors import MprlError, SettingError, nearest
+from mprl.scripts.reading import Reading, of_its_kind, text
 
 if TYPE_CHECKING:
     from mprl.motion import MotionClip
@@ -17,25 +18,15 @@ if TYPE_CHECKING:
 _ENDINGS = {"npz": ".npz", "amass": ".npz", "bvh": ".bvh"}
 
 
-def _text(metavar: str) -> Any:
-    return tyro.conf.arg(metavar=metavar, help_behavior_hint="")
-
-
 @dataclass(frozen=True)
-class Options:
+class Options(Reading):
     """Write motions as .npz, AMASS or BVH: a file, many, or a folder with all in it."""
 
     files: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILE... OUT", help_behavior_hint="")]
     """motion files, folders, or names of shipped motions; last the file to write, or the folder where several are written"""
-    to: Annotated[Literal["npz", "amass", "bvh"] | None, _text("FORMAT")] = None
+    to: Annotated[Literal["npz", "amass", "bvh"] | None, text("FORMAT")] = None
     """npz (ours), amass (SMPL's joints only) or bvh; by default as OUT ends, npz in a folder"""
-    scale: Annotated[str | None, _text("UNIT")] = None
-    """the file's unit of length: cm, m, inch, ..., or metres in it; for BVH, where it is otherwise found"""
-    up: Annotated[str | None, _text("AXIS")] = None
-    """the file's axis that points up: x, y, z, -x, ...; otherwise found"""
-    clip: Annotated[str | None, _text("NAME")] = None
-    """which motion of a file that holds several; by default all of them"""
-    character: Annotated[str | None, _text("ROBOT.xml")] = None
+    character: Annotated[str | None, text("ROBOT.xml")] = None
     """the MJCF of whose joint angles a pickle or .csv holds"""
     skip_existing: Annotated[tyro.conf.UseCounterAction[int], tyro.conf.arg(help_behavior_hint="")] = 0
     """leave files alone that are there already and newer than what they are made from"""
@@ -70,7 +61,7 @@ def run(options: Options, words: Sequence[str] = ()) -> int:
 
 
 def _how(options: Options) -> dict[str, Any]:
-    return {"clip": options.clip, "scale": options.scale, "up": options.up, "character": options.character}
+    return options.said() | {"character": options.character}
 
 
 def _found(sources: Sequence[str]) -> Iterator[tuple[Path | str, Path]]:
@@ -112,8 +103,7 @@ def _convert_all(files: list[tuple[Path | str, Path]], out: Path, options: Optio
                 if options.skip_existing and _is_newer(place, source):
                     left += 1
                     continue
-                how = {name: value for name, value in _how(options).items() if value is not None and _takes(source, name)}
-                clips = load_all(source, failed=failed, **how)
+                clips = load_all(source, failed=failed, **of_its_kind(source, _how(options)))
                 for clip, more in _with_more(clips):
                     target = place.with_name(f"{place.stem}_{_file_name(clip.name)}{place.suffix}") if more else place
                     if target in written:
@@ -144,14 +134,6 @@ def _with_more(clips: Iterator[MotionClip]) -> Iterator[tuple[MotionClip, bool]]
         yield second, True
         for clip in clips:
             yield clip, True
-
-
-def _takes(source: Path | str, option: str) -> bool:
-    """Whether a file of this kind has the option: among many files it is for those that do."""
-    from mprl.motion.load import OPTIONS, READERS
-
-    reader = READERS.get(Path(source).suffix.lower())
-    return reader is not None and option in OPTIONS[reader]
 
 
 def _is_newer(place: Path, source: Path | str) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from mprl.errors import SettingError
+from mprl.scripts.reading import Reading
 
 if TYPE_CHECKING:
     from mprl.motion import MotionClip
@@ -23,7 +24,7 @@ def _number(metavar: str) -> Any:
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Reading):
     """Change a motion: trim, mirror, loop, turn, ... in the order given."""
 
     file: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
@@ -75,8 +76,8 @@ def run(options: Options, words: Sequence[str]) -> None:
         "blend": lambda clip, file: editing.blend(clip, load(file)),
     }
     said = [word.partition("=")[0].lstrip("-") for word in words if word.startswith("--")]
-    clip = load(options.file)
-    for name in dict.fromkeys(said):
+    clip = load(options.file, **options.said())
+    for name in dict.fromkeys(word for word in said if word in changes):
         clip = changes[name](clip, getattr(options, name))
     npz.write(clip, options.out)
     kind = "a cycle" if clip.loop == "wrap" else "a motion"

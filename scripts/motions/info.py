@@ -4,33 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from mprl.scripts.reading import Reading, text
 from mprl.scripts.tables import table
 
 if TYPE_CHECKING:
     from mprl.motion import MotionClip
 
 
-def _text(metavar: str) -> Any:
-    return tyro.conf.arg(metavar=metavar, help_behavior_hint="")
-
-
 @dataclass(frozen=True)
-class Options:
+class Options(Reading):
     """Say what is in a motion file."""
 
     file: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
     """a motion file, or the name of a shipped motion"""
-    clip: Annotated[str | None, _text("NAME")] = None
-    """which motion of a file that holds several"""
-    scale: Annotated[str | None, _text("UNIT")] = None
-    """the file's unit of length: cm, m, inch, ..., or metres in it; for BVH, where it is otherwise found"""
-    up: Annotated[str | None, _text("AXIS")] = None
-    """the file's axis that points up: x, y, z, -x, ...; otherwise found"""
-    character: Annotated[str | None, _text("ROBOT.xml")] = None
+    character: Annotated[str | None, text("ROBOT.xml")] = None
     """the MJCF of whose joint angles a pickle or .csv holds"""
 
 
@@ -39,7 +30,7 @@ def run(options: Options, words: Sequence[str] = ()) -> None:
     from mprl.motion import HUMANOID, load
     from mprl.motion.body.joints import JOINTS
 
-    clip = load(options.file, clip=options.clip, scale=options.scale, up=options.up, character=options.character)
+    clip = load(options.file, character=options.character, **options.said())
     travelled = clip.cycle_displacement if clip.loop == "wrap" else clip.root_position[-1] - clip.root_position[0]
     heights = clip.root_position[:, 2]
     joints = len(clip.skeleton.names)

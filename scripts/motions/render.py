@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from mprl.errors import SettingError
+from mprl.scripts.reading import Reading
 
 if TYPE_CHECKING:
     import numpy as np
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Reading):
     """Film a motion: kinematic playback on the humanoid."""
 
     file: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
@@ -40,7 +41,7 @@ def run(options: Options, words: Sequence[str] = ()) -> None:
     from mprl.simulation.rendering import SceneRenderer
     from mprl.simulation.video import write_video
 
-    clip = load(options.file)
+    clip = load(options.file, **options.said())
     seconds = clip.duration * (4 if clip.loop == "wrap" else 1) if options.seconds is None else options.seconds
     if not (0 < seconds < math.inf and 0 < options.fps < math.inf):
         raise SettingError(f"expected a video longer than 0 s that ends, found --seconds {seconds:g} --fps {options.fps:g}")

@@ -10,10 +10,11 @@ from typing import Annotated
 import tyro
 
 from mprl.errors import MprlError, SettingError
+from mprl.scripts.reading import Reading, of_its_kind
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Reading):
     """Say how deep a motion sinks, how far its feet slide, how much it shakes, and whether limits are kept."""
 
     files: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILE ...")]
@@ -40,7 +41,8 @@ def run(options: Options, words: Sequence[str] = ()) -> int:
     rows, failed = [], []
     for file in options.files:
         try:
-            clip = load(file)
+            said = options.said()
+            clip = load(file, **(said if len(options.files) == 1 else of_its_kind(file, said)))
             if set(target.skeleton.names) <= set(clip.skeleton.names):
                 before = after = report.measure(clip, target)
                 rows.append((clip.name, "as it is", *report.row(after)))

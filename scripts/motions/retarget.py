@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from mprl.errors import MprlError, SettingError
+from mprl.scripts.reading import Reading, of_its_kind
 
 if TYPE_CHECKING:
     from mprl.motion import MotionClip
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Reading):
     """Move a motion to another body: feet on the floor, joints within their limits."""
 
     source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE|FOLDER")]
@@ -50,7 +51,7 @@ def run(options: Options, words: Sequence[str] = ()) -> int:
     target = target_named(options.character, options.map)
     if several:
         return _all(source, out, target, options)
-    clip = load(options.source)
+    clip = load(options.source, **options.said())
     _table([(clip.name, _retarget(clip, out, target, options))])
     print(f"wrote {out}")
     return 0
@@ -62,6 +63,7 @@ def _all(source: Path, out: Path, target: Any, options: Options) -> int:
     from mprl.motion.load import READERS
 
     files: list[Path | str] = [options.source]
+    said = options.said()
     if source.is_dir():
         files = [file for file in sorted(source.rglob("*")) if file.suffix.lower() in READERS and file.is_file()]
         if not files:
@@ -72,7 +74,7 @@ def _all(source: Path, out: Path, target: Any, options: Options) -> int:
     for number, file in enumerate(files, start=1):
         inside = Path(file).relative_to(source) if source.is_dir() else Path(Path(file).name)
         try:
-            for clip in load_all(file, failed=failed):
+            for clip in load_all(file, failed=failed, **(of_its_kind(file, said) if source.is_dir() else said)):
                 place = (out / inside).with_suffix(".npz")
                 if place in written:  # a file of several motions, or walk.bvh beside walk.txt
                     place = place.with_name(f"{place.stem}_{len(written)}.npz")

@@ -10,31 +10,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from mprl.errors import SettingError, unknown_name
+from mprl.scripts.reading import Reading, of_its_kind, text
 
 if TYPE_CHECKING:
     from mprl.motion import MotionClip, SmplBody
 
 
-def _text(metavar: str) -> Any:
-    return tyro.conf.arg(metavar=metavar, help_behavior_hint="")
-
-
 @dataclass(frozen=True)
-class Options:
+class Options(Reading):
     """Look at motions in the browser, several side by side."""
 
     files: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="CLIP...")]
     """motion files, or names of shipped motions"""
-    html: Annotated[Path | None, _text("OUT.html")] = None
+    html: Annotated[Path | None, text("OUT.html")] = None
     """write a page in one file, which needs no network and no mprl, in place of starting a server"""
-    port: Annotated[int | None, _text("PORT")] = None
+    port: Annotated[int | None, text("PORT")] = None
     """of the server on this machine; 0 for any that is free; by default 8080, or the next one that is"""
-    character: Annotated[str | None, _text("ROBOT.xml")] = None
+    character: Annotated[str | None, text("ROBOT.xml")] = None
     """the MJCF that is drawn for the motions that move it, and whose joint angles a pickle or .csv holds"""
-    body: Annotated[str | None, _text("FILE")] = None
+    body: Annotated[str | None, text("FILE")] = None
     """a body file, or smpl, for motions of SMPL's joints; by default the free body"""
-    clip: Annotated[str | None, _text("NAME")] = None
-    """which motion of files that hold several"""
 
 
 def run(options: Options, words: Sequence[str] = ()) -> None:
@@ -65,8 +60,8 @@ def run(options: Options, words: Sequence[str] = ()) -> None:
 
 
 def _load(file: str, options: Options, body: SmplBody | None) -> MotionClip:
-    from mprl.motion.load import OPTIONS, READERS, load
+    from mprl.motion import load
 
-    takes = OPTIONS.get(READERS.get(Path(file).suffix.lower()), ())
-    given: dict[str, Any] = {"clip": options.clip, "character": options.character, "body": body}
-    return load(file, **{name: value for name, value in given.items() if name in takes})
+    said = options.said()
+    read_by: dict[str, Any] = {"character": options.character, "body": body}  # drawn in any case
+    return load(file, **(said if len(options.files) == 1 else of_its_kind(file, said)), **of_its_kind(file, read_by))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from mprl.motion import edit, load
-from mprl.motion.formats import npz
+from mprl.motion.formats import bvh, npz
 
 
 def test_a_motion_goes_to_smpl_and_back(mprl, tmp_path):
@@ -38,6 +39,34 @@ def test_a_folder_goes_on_after_a_bad_file_and_reports_at_the_end(mprl, tmp_path
     assert done.code == 1
     assert sorted(file.relative_to(out).as_posix() for file in out.rglob("*.npz")) == ["a.npz", "deeper/z.npz"]
     assert "wrote 2 motions of 3 files" in done.out and "broken.txt, line 1: expected JSON" in done.out and "mean" in done.out
+
+
+def test_unit_and_axes_of_a_file_can_be_said_as_when_it_is_converted(mprl, tmp_path):
+    source = tmp_path / "in"
+    source.mkdir()
+    bvh.write(edit.trim(load("walk"), 0, 0.3), source / "walk.bvh")
+    npz.write(edit.trim(load("jump"), 0, 0.3), source / "jump.npz")  # of which no unit can be said
+    how = ("--scale", "0.012", "--up", "y")
+    assert mprl("motion", "convert", source / "walk.bvh", tmp_path / "read.npz", *how).code == 0
+    assert load(tmp_path / "read.npz").root_position[0, 2] == pytest.approx(1.2 * load(source / "walk.bvh").root_position[0, 2])
+    for source_, out, *words in ((tmp_path / "read.npz", "wanted.npz"), (source / "walk.bvh", "found.npz", *how), (source, "out", *how)):
+        assert mprl("motion", "retarget", source_, tmp_path / out, "--character", "smpl", *words).code == 0
+    wanted = load(tmp_path / "wanted.npz")
+    for found in (load(tmp_path / "found.npz"), load(tmp_path / "out" / "walk.npz")):
+        assert np.allclose(found.root_position, wanted.root_position, atol=1e-9)
+        assert np.allclose(found.rotations, wanted.rotations, atol=1e-9)
+    reports = [
+        mprl("motion", "report", *words).out for words in ((tmp_path / "read.npz",), (source / "walk.bvh", *how), (source / "walk.bvh",))
+    ]
+    assert reports[0] == reports[1] != reports[2]
+
+
+@pytest.mark.parametrize("command", [("retarget", "FILE", "x.npz"), ("report", "FILE"), ("render", "FILE", "x.mp4"), ("view", "FILE"),
+                                     ("info", "FILE"), ("edit", "FILE", "x.npz")], ids=lambda words: words[0])  # fmt: skip
+def test_a_unit_of_a_file_that_has_none_is_a_mistake(mprl, tmp_path, command):
+    npz.write(edit.trim(load("jump"), 0, 0.3), tmp_path / "jump.npz")
+    words = [str(tmp_path / "jump.npz") if word == "FILE" else word for word in command]
+    assert mprl("motion", *words, "--scale", "cm").mistake == f"{tmp_path / 'jump.npz'}: 'scale' can be said of .bvh files only"
 
 
 @pytest.mark.parametrize(
