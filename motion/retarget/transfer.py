@@ -75,8 +75,8 @@ def transfer(clip: MotionClip, source: dict[str, str], target: Target) -> Wanted
     for joint, body in target.roles.items():
         turned = _source_rotation(joint, index, rotation)
         if turned is None and joint in _TOES:
-            side = index[_TOES[joint]]
-            turned = _level_toes(rotation[:, side], position[:, side, 2], rot.rotate(frame(at_source), _AHEAD))
+            ankle = index[_TOES[joint]]
+            turned = _level_toes(rotation[:, ankle], position[:, ankle, 2], rot.rotate(frame(at_source), _AHEAD))
         if turned is None:
             continue
         to_rest = rot.multiply(turns.get(joint, facing), target.rest.rotation[0, body])
