@@ -93,7 +93,7 @@ class FolderLibrary(library.MotionLibrary):
         self.displacement = torch.tensor(index["displacement"], dtype=torch.float32, device=device).reshape(-1, 3)
         self.clips = _Clips(self)
         columns = np.cumsum((0, *self._sizes))
-        self._targets = torch.cat((torch.arange(7), torch.arange(int(columns[4]), int(columns[6]))))
+        self._targets = (slice(0, 7), slice(int(columns[4]), int(columns[6])))
 
     def lay_out(self, clip_ids: Sequence[int] | None = None) -> None:
         """Lay clips out now, by default all that are not there yet, rather than when they are first sampled."""
@@ -106,12 +106,23 @@ class FolderLibrary(library.MotionLibrary):
             self._there[clip] = True  # last, so that a kill leaves no half of a clip behind
 
     def sample_targets(self, clip_ids: Tensor, times: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        row, displacement = self._blend(self._rows, clip_ids, times)
+        index, blend, displacement = self._find(clip_ids, times)
+        blend, flat = blend.reshape(-1, 1), index.reshape(-1)
+        parts = [
+            torch.lerp(part.index_select(0, flat), part.index_select(0, flat + 1), blend)
+            for part in (self._rows[:, columns] for columns in self._targets)
+        ]
+        row = torch.cat(parts, dim=1).unflatten(0, index.shape).to(self._device)
         nu = self.character.model.nu
-        root, quaternion, control, feedforward = row[..., self._targets.to(row.device)].split((3, 4, nu, nu), dim=-1)
+        root, quaternion, control, feedforward = row.split((3, 4, nu, nu), dim=-1)
         return root + displacement, rot.unit(quaternion), control, feedforward
 
     def _blend(self, rows: Tensor, clip_ids: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
+        index, blend, displacement = self._find(clip_ids, times)
+        return library.between(rows, index, blend).to(self._device), displacement
+
+    def _find(self, clip_ids: Tensor, times: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Row before each time and the share of the next one, both where the rows are, and the displacement so far."""
         ids = clip_ids.to("cpu")
         there = torch.from_numpy(self._there)
         if not bool(there[ids].all()):
@@ -121,8 +132,7 @@ class FolderLibrary(library.MotionLibrary):
         steps = self._steps[ids]
         at = (progress - cycles).clamp(0.0, 1.0).to("cpu") * steps
         before = at.floor().clamp(max=steps - 1)
-        index = self._first[ids] + before.long()
-        return library.between(rows, index, at - before).to(self._device), cycles.unsqueeze(-1) * self.displacement[clip_ids]
+        return self._first[ids] + before.long(), at - before, cycles.unsqueeze(-1) * self.displacement[clip_ids]
 
 
 class _Clips(Sequence[MotionClip]):

@@ -40,8 +40,10 @@ def test_it_gives_bit_for_bit_what_a_library_gives(folder):
     ids, times = draw(plain)
     for name, value in vars(plain.sample(ids, times)).items():
         assert torch.equal(getattr(lazy.sample(ids, times), name), value), name
-    for ours, theirs in zip(lazy.sample_targets(ids, times), plain.sample_targets(ids, times), strict=True):
-        assert torch.equal(ours, theirs)
+    for shape in ((200,), (40, 5)):
+        at = ids.reshape(shape), times.reshape(shape)
+        for ours, theirs in zip(lazy.sample_targets(*at), plain.sample_targets(*at), strict=True):
+            assert torch.equal(ours, theirs)
     assert torch.equal(lazy.phase(ids, times), plain.phase(ids, times)) and torch.equal(lazy.cycle(ids, times), plain.cycle(ids, times))
     assert [clip.name for clip in lazy.clips] == [clip.name for clip in plain.clips] and len(lazy) == 3
 
