@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mprl import memory
+from mprl import files, memory
 from mprl.agents import checkpoints, spaces, training_state
 from mprl.agents.descriptions import describe, in_words, plain, to_space
 from mprl.agents.environments import TorchBatch, check_environment, check_seed
@@ -303,7 +303,7 @@ class Agent(ABC):
     def config(self) -> dict[str, Any]:
         return {
             "format": "mprl-agent",
-            "version": checkpoints.VERSION,
+            "version": files.VERSION,
             "agent": self.name,
             "env_id": self.env_id,
             "env_kwargs": self.env_kwargs,

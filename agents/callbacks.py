@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from mprl.agents.agent import Agent, Callback, Metrics, stops
-from mprl.agents.checkpoints import write_atomically
 from mprl.agents.evaluation import evaluate, quiet, score
 from mprl.agents.runs import BEST, save_checkpoint
 from mprl.errors import CheckpointError, SettingError
+from mprl.files import write_atomically
 
 log = logging.getLogger(__name__)
 

@@ -20,8 +20,8 @@ from torch import nn
 
 from mprl import __version__, extras
 from mprl.agents.agent import Agent
-from mprl.agents.checkpoints import write_atomically
 from mprl.errors import CheckpointError, SettingError
+from mprl.files import write_atomically
 
 ONNX, TORCH = ".onnx", ".pt2"
 METADATA = "metadata.json"  # its name in a .pt2

@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from mprl import files
 from mprl.agents import checkpoints
 from mprl.agents.agent import Agent
 from mprl.errors import CheckpointError, SettingError
@@ -87,10 +88,10 @@ class Plan:
 
     def write(self, folder: Path) -> None:
         """Into a run folder, which is made if missing."""
-        content = {"format": "mprl-run", "version": checkpoints.VERSION, **dataclasses.asdict(self)}
+        content = {"format": "mprl-run", "version": files.VERSION, **dataclasses.asdict(self)}
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            checkpoints.write_atomically(folder / PLAN, json.dumps(content, indent=2).encode())
+            files.write_atomically(folder / PLAN, json.dumps(content, indent=2).encode())
         except OSError as error:
             raise CheckpointError(f"{error.filename or folder}: cannot be written: {error.strerror or error}") from None
 
@@ -104,7 +105,7 @@ class Plan:
         path = folder / PLAN
         if not path.is_file():
             raise CheckpointError(f"{folder}: holds no run of mprl train ({PLAN} is missing)")
-        content = checkpoints.read_json(path, "mprl-run", "a run of mprl")
+        content = files.read_json(path, "mprl-run", "a run of mprl")
         try:
             # one that an earlier version wrote has fewer of them
             return cls(**{field.name: content[field.name] for field in dataclasses.fields(cls) if field.name in content})

@@ -173,7 +173,7 @@ def write_json(path: Path, results: Mapping[str, Any]) -> None:
     Raises:
         CheckpointError: it cannot be written.
     """
-    from mprl.agents.checkpoints import write_atomically
+    from mprl.files import write_atomically
 
     try:
         write_atomically(path, (json.dumps(_plain(results), indent=2, allow_nan=False) + "\n").encode())

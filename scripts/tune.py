@@ -91,7 +91,7 @@ def main(argv: Sequence[str]) -> int:
 
 def resume(argv: Sequence[str]) -> int:
     """Go on with a search as it was begun."""
-    from mprl.agents.checkpoints import read_json
+    from mprl.files import read_json
 
     for word in argv:
         if word.startswith("--") and word.partition("=")[0] not in ("--resume", "--trials"):
@@ -137,8 +137,8 @@ def read(argv: Sequence[str]) -> Any:
 def begin(options: Any, words: list[str], folder: Path) -> dict[str, Any]:
     """Write down what was asked for; the search space, without what was given."""
     from mprl.agents import find_agent
-    from mprl.agents.checkpoints import VERSION, write_atomically
     from mprl.agents.tuning import SEARCH, search_space
+    from mprl.files import VERSION, write_atomically
 
     given = _differing(options.agent_settings, _standard(options))
     space = {name: where for name, where in search_space(find_agent(options.agent), options.space or SEARCH).items() if name not in given}
@@ -232,8 +232,8 @@ def _tell(outcome: Outcome, trials: int, best: Outcome | None) -> None:
 
 def _summarise(study: Study, options: Any, steps: float, folder: Path) -> None:
     from mprl.agents import find_agent
-    from mprl.agents.checkpoints import write_atomically
     from mprl.agents.tuning import as_toml
+    from mprl.files import write_atomically
 
     outcomes = study.outcomes()
     ranked = sorted(outcomes, key=lambda o: (o.state != "complete", -o.score if math.isfinite(o.score) else math.inf))

@@ -14,7 +14,7 @@ import pytest
 import safetensors.torch
 
 import mprl  # noqa: F401  registers the environments
-from mprl import memory
+from mprl import files, memory
 from mprl.agents import (
     AGENTS,
     DQN,
@@ -185,7 +185,7 @@ def test_a_checkpoint_that_is_cut_off_is_refused_and_the_file_is_named(kind, fil
 @EVERY
 def test_weights_of_another_shape_and_missing_ones_are_refused(kind, saved, tmp_path):
     shutil.copy(saved[kind.name] / checkpoints.CONFIG, tmp_path)
-    whole = checkpoints._read_tensors(saved[kind.name] / checkpoints.WEIGHTS, "cpu")
+    whole = files.read_tensors(saved[kind.name] / checkpoints.WEIGHTS, "cpu")
     for name, value in whole.items():
         for changed in ({}, {name: value.unsqueeze(-1)}) if value.ndim else ({},):
             kept = {other: tensor for other, tensor in whole.items() if other != name}

@@ -19,6 +19,7 @@ import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import mprl  # noqa: F401  registers the environments
+from mprl import files
 from mprl.agents import PPO, checkpoints
 from mprl.agents.environments import Batch
 from mprl.errors import CheckpointError, MprlError
@@ -304,7 +305,7 @@ def test_numbers_that_cannot_be(folder, changes, says):
     ],
 )
 def test_tensors_that_cannot_be(folder, key, value):
-    tensors = checkpoints._read_tensors(folder / checkpoints.STATE, "cpu")
+    tensors = files.read_tensors(folder / checkpoints.STATE, "cpu")
     (folder / checkpoints.STATE).write_bytes(safetensors.torch.save({**tensors, key: value}))
     forge(folder)
     refused(folder)
