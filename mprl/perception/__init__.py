@@ -1,0 +1,1 @@
+"""Perception: models that turn pictures, histories and signals into the features that an agent acts on."""

@@ -1,0 +1,1 @@
+"""Autoencoders: features from which the observation can be made again."""

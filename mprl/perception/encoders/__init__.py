@@ -1,0 +1,1 @@
+"""Encoders: from one observation to features, without memory."""

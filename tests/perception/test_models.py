@@ -1,0 +1,40 @@
+"""Every model of perception, by its name: what all of them promise."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from mprl.errors import SettingError, UnknownNameError
+from mprl.perception import models
+
+IMAGE, HISTORY = (3, 40, 40), (12, 5)
+SHAPES = dict.fromkeys(models.NAMES, IMAGE)
+
+
+@pytest.mark.parametrize("name", models.NAMES)
+def test_a_model_is_rebuilt_from_its_recipe_by_way_of_json(name):
+    torch.manual_seed(0)
+    network = models.build(name, SHAPES[name], 16).eval()
+    again = models.build(**json.loads(json.dumps(models.recipe(network)))).eval()
+    again.load_state_dict(network.state_dict())
+    inputs = torch.rand(3, *SHAPES[name])
+    found = network(inputs)
+    assert found.shape == (3, 16) and found.dtype == torch.float32 and (network.shape, network.features) == (SHAPES[name], 16)
+    assert torch.equal(found, again(inputs)) and models.name_of(network) == name
+
+
+@pytest.mark.parametrize("name", models.NAMES)
+def test_in_eval_mode_what_is_beside_it_in_the_batch_changes_nothing(name):
+    network = models.build(name, SHAPES[name], 16).eval()
+    inputs = torch.rand(4, *SHAPES[name])
+    assert torch.allclose(network(inputs)[1:2], network(inputs[1:2]), atol=1e-5)
+
+
+def test_what_is_unknown_is_one_line():
+    with pytest.raises(UnknownNameError, match="no perception model named 'resent'; did you mean 'resnet'"):
+        models.kind("resent")
+    with pytest.raises(SettingError, match="cnn has no setting 'chanels'; did you mean 'channels'"):
+        models.build("cnn", IMAGE, 16, chanels=(1,))
