@@ -21,6 +21,11 @@ _PLACES = {
     "fcn": "encoders.segmentation:FCN",
     "unet": "encoders.segmentation:UNet",
     "vit": "encoders.vit:ViT",
+    "autoencoder": "autoencoders.autoencoder:AutoEncoder",
+    "denoising_autoencoder": "autoencoders.autoencoder:DenoisingAutoEncoder",
+    "vae": "autoencoders.vae:VAE",
+    "conditional_vae": "autoencoders.vae:ConditionalVAE",
+    "vq_vae": "autoencoders.vq_vae:VQVAE",
 }
 NAMES = tuple(_PLACES)
 

@@ -14,21 +14,32 @@ IMAGE, HISTORY = (3, 40, 40), (12, 5)
 SHAPES = dict.fromkeys(models.NAMES, IMAGE)
 
 
+SIZES = dict.fromkeys(models.NAMES, 16) | {"vq_vae": 50}  # 5 x 5 cells of 2 numbers
+
+
+def made(name):
+    torch.manual_seed(0)
+    return models.build(name, SHAPES[name], SIZES[name]).eval()
+
+
 @pytest.mark.parametrize("name", models.NAMES)
 def test_a_model_is_rebuilt_from_its_recipe_by_way_of_json(name):
-    torch.manual_seed(0)
-    network = models.build(name, SHAPES[name], 16).eval()
+    network = made(name)
     again = models.build(**json.loads(json.dumps(models.recipe(network)))).eval()
     again.load_state_dict(network.state_dict())
     inputs = torch.rand(3, *SHAPES[name])
     found = network(inputs)
-    assert found.shape == (3, 16) and found.dtype == torch.float32 and (network.shape, network.features) == (SHAPES[name], 16)
+    assert (
+        found.shape == (3, SIZES[name])
+        and found.dtype == torch.float32
+        and (network.shape, network.features) == (SHAPES[name], SIZES[name])
+    )
     assert torch.equal(found, again(inputs)) and models.name_of(network) == name
 
 
 @pytest.mark.parametrize("name", models.NAMES)
 def test_in_eval_mode_what_is_beside_it_in_the_batch_changes_nothing(name):
-    network = models.build(name, SHAPES[name], 16).eval()
+    network = made(name)
     inputs = torch.rand(4, *SHAPES[name])
     assert torch.allclose(network(inputs)[1:2], network(inputs[1:2]), atol=1e-5)
 
