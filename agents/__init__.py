@@ -1,5 +1,6 @@
 """Learning algorithms.
 
+from mprl import files
 from mprl.agents import PPO, evaluate, load_agent
 """
 
@@ -10,6 +11,7 @@ from typing import Any
 
 import torch
 
+from mprl import files
 from mprl.agents import checkpoints
 from mprl.agents.a2c import A2C
 from mprl.agents.agent import Agent
@@ -60,9 +62,11 @@ def find_agent(name: str) -> type[Agent]:
     return kind
 
 
-def load_agent(folder: str | Path, env: Any = None, device: torch.device | str = "cpu", training: bool = True) -> Agent:
+def load_agent(
+    folder: str | Path, env: Any = None, device: torch.device | str = "cpu", training: bool = True, network: Any = None
+) -> Agent:
     """Load a saved agent of any kind; see `Agent.load`."""
-    return find_agent(checkpoints.read_config(checkpoints.as_folder(folder))["agent"]).load(folder, env, device, training)
+    return find_agent(checkpoints.read_config(files.as_folder(folder))["agent"]).load(folder, env, device, training, network)
 
 
 __all__ = [

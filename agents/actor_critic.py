@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mprl.agents import spaces
+from mprl.agents.eyes import Eyes
 from mprl.nn import precision
 from mprl.nn.distributions import Distribution
 from mprl.nn.explicit import ExplicitMLP
@@ -24,8 +25,12 @@ if TYPE_CHECKING:
 class ActorCritic(nn.Module):
     """Policy and value, with the statistics that their inputs and outputs are standardised by."""
 
-    def __init__(self, observation_size: int, action_space: gym.Space[Any], settings: OnPolicySettings) -> None:
+    def __init__(self, observation_size: int, action_space: gym.Space[Any], settings: OnPolicySettings, eyes: Eyes | None = None) -> None:
         super().__init__()
+        self.eyes = eyes
+        standardised = observation_size  # numbers that come as the environment gives them; features have a scale of their own
+        if eyes is not None:
+            observation_size, standardised = eyes.size, eyes.rest
         self.action_space = action_space
         actions = spaces.policy_outputs(action_space)
         self.core: Recurrent | None = None
@@ -35,7 +40,7 @@ class ActorCritic(nn.Module):
             inputs = settings.recurrent_size
         self.actor = mlp(inputs, settings.hidden, actions, settings.activation, output_gain=0.01)
         self.critic = mlp(inputs, settings.hidden, 1, settings.activation)
-        self.observations = RunningNormalizer((observation_size,))
+        self.observations = RunningNormalizer((standardised,))
         self.returns = RunningNormalizer(())
         self.normalize = settings.normalize_observations
         self.reduced = False
@@ -45,7 +50,14 @@ class ActorCritic(nn.Module):
 
     def features(self, observation: Tensor) -> Tensor:
         """What the networks see, (..., n); where there is a memory, what goes into it."""
-        return self.observations(observation) if self.normalize else observation
+        if self.eyes is None:
+            return self.observations(observation) if self.normalize else observation
+        rest = self.eyes.others(observation)
+        return torch.cat((self.observations(rest) if self.normalize else rest, self.eyes.features(observation)), dim=-1)
+
+    def watch(self, observations: Tensor) -> None:
+        """Take observations (..., n) into the statistics that they are standardised by."""
+        self.observations.update((observations if self.eyes is None else self.eyes.others(observations)).flatten(0, -2))
 
     def initial_memory(self, worlds: int) -> State:
         """Of an episode's beginning: () where the policy has none."""
@@ -66,6 +78,12 @@ class ActorCritic(nn.Module):
         """The distribution of actions."""
         return spaces.distribution(self.action_space, precision.forward(self.actor, features, self.reduced), self.log_std)
 
+    def policy_network(self) -> nn.Module:
+        """From observations to what the policy is made of, as one network."""
+        if self.eyes is not None:
+            return _Seen(self)
+        return nn.Sequential(self.observations, self.actor) if self.normalize else self.actor
+
     def value(self, features: Tensor) -> Tensor:
         """Expected discounted return, (...)."""
         return self.standard_value(features) * self.returns.std + self.returns.mean
@@ -73,6 +91,17 @@ class ActorCritic(nn.Module):
     def standard_value(self, features: Tensor) -> Tensor:
         """The value in units of its own standard deviation, (...)."""
         return precision.forward(self.critic, features, self.reduced).squeeze(-1)
+
+
+class _Seen(nn.Module):
+    """A policy with what it sees through."""
+
+    def __init__(self, model: ActorCritic) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, observation: Tensor) -> Tensor:
+        return self.model.actor(self.model.features(observation))
 
 
 class ExplicitActorCritic:

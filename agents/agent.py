@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import itertools
 import logging
@@ -25,10 +26,12 @@ from mprl import files, memory
 from mprl.agents import checkpoints, spaces, training_state
 from mprl.agents.descriptions import describe, in_words, plain, to_space
 from mprl.agents.environments import TorchBatch, check_environment, check_seed
+from mprl.agents.eyes import Eyes
 from mprl.agents.statistics import EpisodeStatistics
 from mprl.devices import available
 from mprl.errors import CheckpointError, DivergenceError, SettingError, nearest, number
 from mprl.nn import schedules, threads
+from mprl.perception.plug import Perception
 
 Metrics = dict[str, float]
 Callback = Callable[["Agent", Metrics], bool | None]
@@ -44,6 +47,7 @@ class Agent(ABC):
         env: a Gymnasium environment, single or vector.
         seed: of everything random in the agent, and of the environment's first reset.
         device: where the networks live; by default the environment's.
+        perception: a model that makes features of a part of the observation. It learns along, unless it is frozen.
         settings: fields of `Settings`. What is not given comes from the preset for this environment, if there is one.
 
     Attributes:
@@ -55,15 +59,24 @@ class Agent(ABC):
     name: ClassVar[str]
     Settings: ClassVar[type[Any]]
     action_spaces: ClassVar[tuple[type[gym.Space[Any]], ...]] = spaces.ACTIONS  # in which it can act
+    perceives: ClassVar[bool] = False  # whether it can see through a perception model
+    eyes: Eyes | None = None
     batch: Any  # a TorchBatch, or None where there is no environment to learn in
     observation: Any  # to act on next, (W, n); None before the first reset
 
     @property
     def observation_size(self) -> int:
-        """Numbers in a flat observation."""
-        return spaces.size(self.observation_space)
+        """Numbers in a flat observation; of one that is seen through a frozen model, as it is seen."""
+        return self.eyes.size if self.eyes is not None and self.eyes.frozen else spaces.size(self.observation_space)
 
-    def __init__(self, env: Any, seed: int = 0, device: torch.device | str | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        env: Any,
+        seed: int = 0,
+        device: torch.device | str | None = None,
+        perception: Perception | None = None,
+        **settings: Any,
+    ) -> None:
         if isinstance(env, str):
             raise SettingError(
                 f"{type(self).__name__} takes the environment first, found '{env}'; "
@@ -79,24 +92,56 @@ class Agent(ABC):
         self.env_kwargs = plain(spec.kwargs) if spec is not None else {}
         preset = self.presets(self.env_id)
         own = batch.env
-        self._prepare(self._make_settings({**preset, **settings}), seed, chosen, own.single_observation_space, own.single_action_space)
+        spaces_of = own.single_observation_space, own.single_action_space
+        self._prepare(self._make_settings({**preset, **settings}), seed, chosen, *spaces_of, perception)
         self.set_env(env)
 
-    def _prepare(self, settings: Any, seed: int, device: torch.device, observation_space: Any, action_space: Any) -> None:
+    def _prepare(
+        self,
+        settings: Any,
+        seed: int,
+        device: torch.device,
+        observation_space: Any,
+        action_space: Any,
+        perception: Perception | None = None,
+    ) -> None:
         self.settings, self.seed, self.device = settings, seed, device
         self.observation_space, self.action_space = observation_space, action_space
+        self.eyes = None if perception is None else self._make_eyes(perception).to(device)
         self.num_timesteps = 0
         self.seconds = 0.0
         self._told = False
         self.generator = torch.Generator(device=device).manual_seed(seed)
         spaces.require_actions(action_space, self.action_spaces, self.name)
         self._to_environment = spaces.ToEnvironment(action_space).to(device)
-        sizes = (spaces.size(observation_space), *settings.hidden) if hasattr(settings, "hidden") else ()
+        inputs = self.observation_size if self.eyes is None else self.eyes.size
+        sizes = (inputs, *settings.hidden) if hasattr(settings, "hidden") else ()
         numbers = sum(rows * columns for rows, columns in itertools.pairwise(sizes))
         memory.require(16 * numbers, f"a network of {numbers:,} weights, with gradient and moments,", "take fewer units")
         with torch.random.fork_rng(devices=[]):  # weights come from the seed; the caller's generator is left alone
             torch.manual_seed(seed)
             self._build()
+
+    def _make_eyes(self, perception: Perception) -> Eyes:
+        if not self.perceives:
+            raise SettingError(f"{self.name} learns a table and sees through no perception model; use dqn, ppo, a2c, reinforce or sac")
+        if not isinstance(perception, Perception):
+            raise SettingError(
+                f"perception must be a mprl.perception.plug.Perception, found a {type(perception).__name__}; "
+                "Perception(module, Spec.of(env.observation_space)) makes one of any module"
+            )
+        # what learns along is this agent's own
+        return Eyes(perception if perception.spec.frozen else copy.deepcopy(perception), self.observation_space)
+
+    @property
+    def _learning_eyes(self) -> Eyes | None:
+        """The eyes, if they learn along: a part of the networks."""
+        return None if self.eyes is None or self.eyes.frozen else self.eyes
+
+    @property
+    def _frozen_eyes(self) -> Eyes | None:
+        """The eyes, if they do not: a part of the environment."""
+        return self.eyes if self.eyes is not None and self.eyes.frozen else None
 
     @abstractmethod
     def _build(self) -> None:
@@ -124,7 +169,7 @@ class Agent(ABC):
 
     def _make_batch(self, env: Any, device: torch.device | None = None) -> Any:
         """The worlds of an environment, as this agent sees them."""
-        return TorchBatch(env, self.device if device is None else device)
+        return TorchBatch(env, self.device if device is None else device, self._frozen_eyes)
 
     def _extra_state(self) -> dict[str, Tensor]:
         """What else learning goes on from, by name: a replay memory, counters."""
@@ -291,7 +336,10 @@ class Agent(ABC):
         """
         is_tensor = isinstance(observation, Tensor)
         rows, single = spaces.batched(self.observation_space, observation)
-        action, state = self.act_on(spaces.flatten(self.observation_space, rows, self.device), state, episode_start, deterministic)
+        flat = spaces.flatten(self.observation_space, rows, self.device)
+        if self._frozen_eyes is not None:
+            flat = self._frozen_eyes(flat)
+        action, state = self.act_on(flat, state, episode_start, deterministic)
         action = action[0] if single else action
         if is_tensor:
             return action, state
@@ -313,7 +361,12 @@ class Agent(ABC):
             "settings": dataclasses.asdict(self.settings),
             "observation_space": describe(self.observation_space),
             "action_space": describe(self.action_space),
+            **({} if self.eyes is None else {"perception": self.eyes.perception.config()}),
         }
+
+    def _saved_networks(self) -> dict[str, nn.Module]:
+        """What `save` writes, by name: with the eyes, where they are no part of the networks."""
+        return self._networks() | ({} if self._frozen_eyes is None else {"eyes": self._frozen_eyes})
 
     def save(self, folder: str | Path, training: bool = False) -> Path:
         """Write `config.json` and `weights.safetensors` into a folder. A kill at any moment leaves the old or the new files.
@@ -325,8 +378,8 @@ class Agent(ABC):
                 `get_state()` and `set_state(state)`, dicts of tensors or arrays. Any other environment is reset after every such save,
                 here and after `load` alike.
         """
-        folder = checkpoints.as_folder(folder)
-        weights = {f"{name}.{key}": value for name, net in self._networks().items() for key, value in net.state_dict().items()}
+        folder = files.as_folder(folder)
+        weights = {f"{name}.{key}": value for name, net in self._saved_networks().items() for key, value in net.state_dict().items()}
         state = None
         if training:
             if self.batch is None:
@@ -340,7 +393,14 @@ class Agent(ABC):
         return checkpoints.write(folder, self.config, weights, state)
 
     @classmethod
-    def load(cls, folder: str | Path, env: Any = None, device: torch.device | str = "cpu", training: bool = True) -> Self:
+    def load(
+        cls,
+        folder: str | Path,
+        env: Any = None,
+        device: torch.device | str = "cpu",
+        training: bool = True,
+        network: nn.Module | None = None,
+    ) -> Self:
         """Read what `save` wrote. Without `env` the agent can predict; with one it can also learn on.
 
         Args:
@@ -349,12 +409,13 @@ class Agent(ABC):
                 the one before; otherwise with new episodes and a new optimiser.
             device: where the networks live.
             training: False leaves the state of learning aside: to go on in another environment, or with other worlds.
+            network: of an agent that sees through a network of your own, one of the same architecture; its weights are replaced.
 
         Raises:
             CheckpointError: missing, broken, of another agent, or of another environment than `env`.
         """
         device = available(device)
-        folder = checkpoints.as_folder(folder)
+        folder = files.as_folder(folder)
         config, weights = checkpoints.read(folder, device)
         if config["agent"] != cls.name:
             raise CheckpointError(f"{folder}: holds an agent '{config['agent']}', expected '{cls.name}'")
@@ -364,9 +425,11 @@ class Agent(ABC):
         try:
             observation_space, action_space = to_space(config["observation_space"]), to_space(config["action_space"])
             settings = cls._make_settings(config["settings"])
-            agent._prepare(settings, config["seed"], device, observation_space, action_space)
+            seen = config.get("perception")
+            perception = None if seen is None else Perception.from_config(seen, network)
+            agent._prepare(settings, config["seed"], device, observation_space, action_space, perception)
             agent.num_timesteps = config["num_timesteps"]
-            for name, net in agent._networks().items():
+            for name, net in agent._saved_networks().items():
                 own = {key.removeprefix(f"{name}."): value for key, value in weights.items() if key.startswith(f"{name}.")}
                 net.load_state_dict(own)
         except (KeyError, TypeError, ValueError, RuntimeError, AssertionError, OverflowError) as error:  # Gymnasium's spaces assert

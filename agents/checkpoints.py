@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from mprl.errors import CheckpointError
-from mprl.files import VERSION, as_folder, read_json, read_tensors, tensor_bytes, write_atomically
+from mprl.files import VERSION, read_json, read_tensors, tensor_bytes, write_atomically
 
 CONFIG, WEIGHTS = "config.json", "weights.safetensors"
 TRAINING, STATE = "training.json", "training.safetensors"

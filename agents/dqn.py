@@ -101,7 +101,7 @@ class DQN(OffPolicyAgent):
     def _build(self) -> None:
         s = self.settings
         self.actions = int(self.action_space.n)
-        self.model = QNetwork(self.observation_size, self.actions, s.hidden, s.activation, s.dueling).to(self.device)
+        self.model = QNetwork(self.observation_size, self.actions, s.hidden, s.activation, s.dueling, self._learning_eyes).to(self.device)
         self.target = copy.deepcopy(self.model)
         self.parameters, self._target_parameters = (FlatParameters(net.parameters()) for net in (self.model, self.target))
         self.optimizer = FlatAdam(self.parameters.vector, lr=schedules.value(s.learning_rate, 0))
@@ -127,7 +127,7 @@ class DQN(OffPolicyAgent):
         def act(t: int, observation: Tensor) -> Tensor:
             if everywhere[t]:
                 return anything[t]
-            greedy = self._q(observation).argmax(-1)
+            greedy = self._q(observation, learn=False).argmax(-1)
             return torch.where(explores[t], anything[t], greedy) if somewhere[t] else greedy
 
         return act
@@ -172,8 +172,8 @@ class DQN(OffPolicyAgent):
         The target network stays as it is meanwhile, so that it values all of them in a few large products of matrices.
         """
         s = self.settings
-        drawn = Transitions(*(field.to(self.device) for field in drawn))
-        next_values = torch.cat([self._q_target(part) for part in drawn.next_observation.split(ROWS)])
+        drawn = self._augmented(Transitions(*(field.to(self.device) for field in drawn)))
+        next_values = torch.cat([self._q_target(part, learn=False) for part in drawn.next_observation.split(ROWS)])
         share = nn.functional.one_hot(drawn.action, self.actions) / s.batch_size  # of every Q(s, ·) in the mean of the losses
         if weight is not None:
             share *= weight.to(self.device).unsqueeze(-1)
@@ -183,8 +183,10 @@ class DQN(OffPolicyAgent):
         for batch in zip(*(column.split(s.batch_size) for column in columns), strict=True):
             observation, _, reward, discount, next_observation, next_values, target, share = batch
             if s.double:
-                target = q_target(reward, discount, next_values, self._q(next_observation).argmax(-1))
+                target = q_target(reward, discount, next_values, self._q(next_observation, learn=False).argmax(-1))
             difference = self._q(observation) - target.unsqueeze(-1)
+            if self._q.eyes is not None:
+                self.parameters.zero_gradient()
             # the slope of Huber's loss is the error, cut off at ±1; that of half the square is the error itself
             self._q.backward(difference.clamp(-bound, bound).mul_(share))
             self._norms.append(float(self.parameters.clip_gradient(s.max_grad_norm)))
@@ -224,7 +226,7 @@ class DQN(OffPolicyAgent):
 
     def _choose(self, observation: Tensor, deterministic: bool) -> Tensor:
         """The best action; with `deterministic=False` a random one as often as while learning."""
-        greedy = self._q_judged(observation).argmax(-1)
+        greedy = self._q_judged(observation, learn=False).argmax(-1)
         if not deterministic:
             epsilon = schedules.value(self.settings.exploration, self.num_timesteps)
             explores = torch.rand(len(greedy), generator=self.generator, device=self.device) < epsilon

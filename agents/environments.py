@@ -20,6 +20,7 @@ from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
 from torch import Tensor
 
 from mprl.agents import spaces
+from mprl.agents.eyes import Eyes
 from mprl.errors import SettingError
 
 
@@ -179,12 +180,16 @@ class TorchBatch(Batch):
     Args:
         env: observations in any space that `spaces.flatten` takes.
         device: of the tensors.
+        eyes: what observations are seen through, if nothing is learned there.
     """
 
-    def __init__(self, env: gym.Env[Any, Any] | VectorEnv[Any, Any, Any], device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self, env: gym.Env[Any, Any] | VectorEnv[Any, Any, Any], device: torch.device | str = "cpu", eyes: Eyes | None = None
+    ) -> None:
         super().__init__(env, device)
         space = self.env.single_observation_space
-        self.observation_size = spaces.size(space)
+        self.eyes = eyes
+        self.observation_size = spaces.size(space) if eyes is None else eyes.size
         self._shares = self.output != "torch" and space.dtype == np.float32 and not isinstance(self.env, _OneWorld)
 
     def reset(self, seed: int | None = None) -> Tensor:
@@ -213,6 +218,8 @@ class TorchBatch(Batch):
     def observation(self, observation: Any) -> Tensor:
         """The environment's observations as (W, n) float32, of any number of worlds."""
         flat = spaces.flatten(self.env.single_observation_space, observation, self.device)
+        if self.eyes is not None:
+            return self.eyes(flat)
         return flat.clone() if self._shares else flat  # the environment may write the next ones into the same array
 
     def blank(self) -> Tensor:

@@ -13,12 +13,14 @@ import torch
 from torch import Tensor
 
 from mprl.agents.agent import Agent, Metrics
+from mprl.agents.eyes import Eyes
 from mprl.agents.n_step import NStep, Steps
-from mprl.agents.replay import PrioritizedReplay, Replay
+from mprl.agents.replay import PrioritizedReplay, Replay, Transitions
 from mprl.errors import SettingError
 from mprl.nn import averaging, precision, schedules
 from mprl.nn.mlp import ACTIVATIONS
 from mprl.nn.schedules import Scheduled
+from mprl.perception.plug import Perception
 
 Behaviour = Callable[[int, Tensor], Tensor]
 
@@ -53,6 +55,8 @@ class OffPolicySettings:
     """Environment steps, over all worlds, of an iteration: of what metrics are means. Rounded up to times of learning."""
     averaging: str = "none"
     """Average of the weights that the agent is judged by: none; ema 0.995, with corrected behind it or not; swa 50000 (from this step)."""
+    shift: int = 0
+    """Pixels by which pictures are moved at random, on each axis, before they are learned from (DrQ, arXiv 2004.13649)."""
 
     _positive: ClassVar[tuple[str, ...]] = ("buffer_size", "batch_size", "train_freq", "n_step", "iteration_steps")
     _positive_schedules: ClassVar[tuple[str, ...]] = ("learning_rate",)
@@ -70,6 +74,8 @@ class OffPolicySettings:
             least, greatest = schedules.bounds(getattr(self, name))
             if not (least >= 0 and greatest <= 1):
                 raise SettingError(f"{name} must be in [0, 1], found {getattr(self, name)}")
+        if self.shift < 0:
+            raise SettingError(f"shift must be at least 0 pixels, found {self.shift}")
         if self.learning_starts < 0:
             raise SettingError(f"learning_starts must be at least 0, found {self.learning_starts}")
         if self.gradient_steps != -1 and self.gradient_steps < 1:
@@ -93,6 +99,7 @@ class OffPolicyAgent(Agent):
     """
 
     settings: Any
+    perceives = True
     replay: Any  # a Replay
 
     def _prepare(self, *args: Any) -> None:
@@ -109,7 +116,8 @@ class OffPolicyAgent(Agent):
 
     def _make_replay(self) -> Replay:
         s = self.settings
-        kept = torch.uint8 if self.observation_space.dtype == torch.empty(0, dtype=torch.uint8).numpy().dtype else torch.float32
+        bytes_only = self.observation_space.dtype == np.uint8 and self._frozen_eyes is None  # features are floats
+        kept = torch.uint8 if bytes_only else torch.float32
         kinds = (s.buffer_size, self.observation_size, *self._action_kind(), kept)
         alpha = getattr(s, "prioritized", False) and s.prioritized_alpha
         return PrioritizedReplay(*kinds, alpha=alpha) if alpha else Replay(*kinds)
@@ -117,6 +125,22 @@ class OffPolicyAgent(Agent):
     def begin_new_episodes(self) -> None:
         super().begin_new_episodes()
         self._close_windows()
+
+    def _make_eyes(self, perception: Perception) -> Eyes:
+        eyes = super()._make_eyes(perception)
+        if self.settings.shift and (eyes.frozen or not perception.spec.image):
+            raise SettingError("shift moves pictures before eyes that learn: this perception model is frozen, or reads no pictures")
+        return eyes
+
+    def _augmented(self, drawn: Transitions) -> Transitions:
+        """Transitions whose pictures are moved at random, those before and those after each by its own draw."""
+        if self.settings.shift == 0 or self.eyes is None:
+            return drawn
+        moved = {
+            field: self.eyes.shifted(getattr(drawn, field), self.settings.shift, self.generator)
+            for field in ("observation", "next_observation")
+        }
+        return drawn._replace(**moved)
 
     def _close_windows(self) -> None:
         left = self._windows.cut()

@@ -98,11 +98,12 @@ class OnPolicyAgent(Agent):
     """An agent that acts for a while with its policy, learns from that, and forgets it."""
 
     settings: OnPolicySettings
+    perceives = True
     memory: recurrent.State  # after the observation before the one to act on next
     begins: Tensor  # where that is the first of an episode, (W,) bool
 
     def _build(self) -> None:
-        self.model = ActorCritic(self.observation_size, self.action_space, self.settings).to(self.device)
+        self.model = ActorCritic(self.observation_size, self.action_space, self.settings, self._learning_eyes).to(self.device)
         self.model.reduced = precision.uses_bfloat16(self.settings.precision, self.device)
         self.parameters = FlatParameters(self.model.parameters())
         self.explicit = ExplicitActorCritic(self.model)
@@ -129,7 +130,7 @@ class OnPolicyAgent(Agent):
         if self.settings.normalize_observations and not self.model.observations.count:
             # Unseen statistics would make the first update a wild one: watch for one rollout, which counts for nothing.
             watched = self._act()
-            self.model.observations.update(watched.observations.flatten(0, 1))
+            self.model.watch(watched.observations)
             self._count([watched])
             self.statistics.take()
         self._set_std()
@@ -140,7 +141,7 @@ class OnPolicyAgent(Agent):
             acting += time.perf_counter() - start
             logs.append(self._improve(rollouts[-1]))
             if self.settings.normalize_observations:
-                self.model.observations.update(rollouts[-1].observations.flatten(0, 1))
+                self.model.watch(rollouts[-1].observations)
         self._count(rollouts)
         log = self.statistics.take()
         learned = [each for each in logs if each]
@@ -243,8 +244,7 @@ class OnPolicyAgent(Agent):
         if self.model.core is not None:
             raise SettingError(f"a policy that remembers cannot be exported (recurrent='{self.settings.recurrent}')")
         model = self._judged
-        network = nn.Sequential(model.observations, model.actor) if model.normalize else model.actor
-        return DeterministicPolicy(network, functools.partial(spaces.mode, self.action_space), self._to_environment)
+        return DeterministicPolicy(model.policy_network(), functools.partial(spaces.mode, self.action_space), self._to_environment)
 
     def _networks(self) -> dict[str, nn.Module]:
         return {"model": self.model} if self.averaging is None else {"model": self.model, "averaging": self.averaging}

@@ -112,7 +112,7 @@ class PPO(OnPolicyAgent):
         target = (returns - model.returns.mean) / model.returns.std
         advantage = (advantage - advantage.mean()) / (advantage.std(correction=0) + 1e-8)
         action = rollout.flat(rollout.action)
-        old_log_prob = model.policy(rollout.seen(model).detach()).log_prob(action)
+        old_log_prob = model.policy(rollout.acted_on(model)).log_prob(action)
         clip_range, ent_coef = self._scheduled("clip_range"), self._scheduled("ent_coef")
         if s.target_kl is None:
             self.optimizer.param_groups[0]["lr"] = self._scheduled("learning_rate")

@@ -40,10 +40,16 @@ class Rollout:
         Yields:
             Indices (N,) into what `flat` gives, and what `seen` gives for them, (N, n).
         """
-        if model.core is None:
+        if model.core is None and model.eyes is None:
             seen = self.seen(model)
             for rows in self._shuffled(len(seen), size, generator):
                 yield rows, seen[rows]
+        elif model.core is None:
+            observed = self.flat(self.observations)
+            for rows in self._shuffled(len(observed), size, generator):
+                with torch.enable_grad():
+                    features = model.features(observed[rows])
+                yield rows, features
         else:
             steps, worlds = self.valid.shape
             for chosen in self._shuffled(worlds, max(1, size // steps), generator):
@@ -59,11 +65,18 @@ class Rollout:
 
     def seen(self, model: ActorCritic, worlds: Any = slice(None)) -> Tensor:
         """What policy and value are functions of at the valid samples of some worlds, (N, n); with a memory, as it is remembered now."""
-        if model.core is None or self.begins is None:
+        if model.eyes is None and (model.core is None or self.begins is None):
             return self.flat(self.features)
         with torch.enable_grad():
-            outputs, _ = model.core(self.features[:, worlds], tuple(part[worlds] for part in self.memory), self.begins[:, worlds])
+            if model.core is None or self.begins is None:
+                return model.features(self.flat(self.observations))
+            features = self.features[:, worlds] if model.eyes is None else model.features(self.observations[:, worlds])
+            outputs, _ = model.core(features, tuple(part[worlds] for part in self.memory), self.begins[:, worlds])
             return outputs[self.valid[:, worlds]]
+
+    def acted_on(self, model: ActorCritic) -> Tensor:
+        """The same for all worlds, without a gradient: what the policy that acted was a function of."""
+        return self.flat(self.features) if model.core is None else self.seen(model).detach()
 
     def _rows(self, worlds: Any) -> Tensor:
         """Where the valid samples of some worlds are in what `flat` gives."""
@@ -85,6 +98,7 @@ def collect(agent: OnPolicyAgent, go_on: Callable[[int, Tensor], bool]) -> Rollo
     """
     model, batch = agent.model, agent.batch
     memory, remembers = agent.memory, model.core is not None
+    keeps = remembers or model.eyes is not None  # what was seen, for it cannot be had at once, or is dear
     observations, begins, seen = [agent.observation], [agent.begins], []
     columns: dict[str, list[Tensor]] = {key: [] for key in ("action", "reward", "terminated", "truncated", "valid")}
     unseen: list[tuple[int, Any, Tensor]] = []  # values of what truncated episodes saw last, where the next row is not it
@@ -106,13 +120,15 @@ def collect(agent: OnPolicyAgent, go_on: Callable[[int, Tensor], bool]) -> Rollo
         observations.append(step.observation)
         if remembers:
             begins.append(step.begins)
+        if keeps:
             seen.append(features)
         steps, ended = steps + 1, step.terminated | step.truncated
     stacked = {key: torch.stack(values) for key, values in columns.items()}
     observed = torch.stack(observations)
-    features = model.features(observed)
-    inputs = torch.stack((*seen, model.see(agent.observation, memory, begins[-1])[0])) if remembers else features
-    value = model.value(inputs.flatten(0, 1)).view(features.shape[:2])
+    inputs = torch.stack((*seen, model.see(agent.observation, memory, begins[-1])[0])) if keeps else model.features(observed)
+    # what goes into a memory is worked out anew, from the observations where eyes learn (`Rollout.seen`)
+    features = model.features(observed) if remembers and model.eyes is None else inputs
+    value = model.value(inputs.flatten(0, 1)).view(inputs.shape[:2])
     next_value = value[1:].clone()
     for t, which, last in unseen:
         next_value[t, which] = torch.where(stacked["truncated"][t, which], last, next_value[t, which])

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from mprl.agents.agent import Metrics
 from mprl.agents.descriptions import in_words
+from mprl.agents.eyes import Eyes
 from mprl.agents.off_policy import Behaviour, OffPolicyAgent, OffPolicySettings
 from mprl.agents.policy import DeterministicPolicy
 from mprl.agents.replay import Transitions
@@ -59,11 +60,13 @@ class SACSettings(OffPolicySettings):
 
 
 class ActorCritic(nn.Module):
-    """A policy (means and logarithms of standard deviations) and two action values."""
+    """A policy (means and logarithms of standard deviations) and two action values, on the same eyes where these learn along."""
 
-    def __init__(self, observation_size: int, actions: int, settings: SACSettings) -> None:
+    def __init__(self, observation_size: int, actions: int, settings: SACSettings, eyes: Eyes | None = None) -> None:
         super().__init__()
         s = settings
+        self.eyes = eyes
+        observation_size = observation_size if eyes is None else eyes.size
         self.actor = mlp(observation_size, s.hidden, 2 * actions, s.activation, output_gain=0.01)
         self.critics = nn.ModuleList(mlp(observation_size + actions, s.hidden, 1, s.activation) for _ in range(2))
         self.log_ent_coef = nn.Parameter(torch.tensor([math.log(schedules.value(s.ent_coef, 0))]))
@@ -104,11 +107,13 @@ class SAC(OffPolicyAgent):
         require_bounds(self.action_space)
         self.actions = math.prod(self.action_space.shape)
         self.target_entropy = -float(self.actions) if s.target_entropy is None else s.target_entropy
-        self.model = ActorCritic(self.observation_size, self.actions, s).to(self.device)
-        self.target = copy.deepcopy(self.model.critics)
-        parts = {"actor": self.model.actor.parameters(), "critics": self.model.critics.parameters(), "ent_coef": [self.model.log_ent_coef]}
+        self.model = ActorCritic(self.observation_size, self.actions, s, self._learning_eyes).to(self.device)
+        self.target, self.target_eyes = copy.deepcopy((self.model.critics, self.model.eyes))
+        valuing = [*self.model.critics.parameters(), *(() if self.model.eyes is None else self.model.eyes.parameters())]
+        parts = {"actor": self.model.actor.parameters(), "critics": valuing, "ent_coef": [self.model.log_ent_coef]}
         self.parameters = {name: FlatParameters(part) for name, part in parts.items()}
-        self._target_parameters = FlatParameters(self.target.parameters())
+        target_parameters = [*self.target.parameters(), *(() if self.target_eyes is None else self.target_eyes.parameters())]
+        self._target_parameters = FlatParameters(target_parameters)
         rate = schedules.value(s.learning_rate, 0)
         self.optimizers = {name: FlatAdam(part.vector, lr=rate) for name, part in self.parameters.items()}
         reduced = precision.uses_bfloat16(s.precision, self.device)
@@ -126,7 +131,13 @@ class SAC(OffPolicyAgent):
             shape = (steps, self.batch.num_worlds, self.actions)
             anything = 2 * torch.rand(shape, generator=self.generator, device=self.device) - 1
             return lambda t, observation: anything[t]
-        return lambda t, observation: policy(self._actor(observation)).sample(self.generator)
+        return lambda t, observation: policy(self._actor(self._seen(observation))).sample(self.generator)
+
+    @torch.no_grad()
+    def _seen(self, observation: Tensor, target: bool = False) -> Tensor:
+        """What the networks see; the target networks by older eyes."""
+        eyes = self.target_eyes if target else self.model.eyes
+        return observation if eyes is None else eyes(observation)
 
     # --- learning -----------------------------------------------------------------------------------------------------------
 
@@ -141,25 +152,31 @@ class SAC(OffPolicyAgent):
             optimizer.param_groups[0]["lr"] = rate
         for _ in range(gradient_steps):
             drawn = self.replay[self.replay.sample(s.batch_size, self._draws)]
-            drawn = Transitions(*(field.to(self.device) for field in drawn))
+            drawn = self._augmented(Transitions(*(field.to(self.device) for field in drawn)))
             ent_coef = self.ent_coef
             of_critics = self._improve_critics(drawn, ent_coef)
-            of_actor = self._improve_actor(drawn.observation, ent_coef)
+            of_actor = self._improve_actor(self._seen(drawn.observation), ent_coef)
             self._target_parameters.vector.data.lerp_(self.parameters["critics"].vector.data, s.tau)
             self._notes.append(torch.stack((*of_critics, *of_actor)))
 
     def _improve_critics(self, drawn: Transitions, ent_coef: float) -> tuple[Tensor, Tensor]:
-        """One step of both action values along the gradient of ½ (Q(s, a) - target)², eq. 5."""
-        next_action, next_log_prob = policy(self._actor(drawn.next_observation)).rsample(self.generator)
-        following = torch.cat((drawn.next_observation, next_action), -1)
+        """One step of both action values along the gradient of ½ (Q(s, a) - target)², eq. 5. Eyes learn from these alone (SAC-AE)."""
+        next_action, next_log_prob = policy(self._actor(self._seen(drawn.next_observation))).rsample(self.generator)
+        following = torch.cat((self._seen(drawn.next_observation, target=True), next_action), -1)
         next_values = torch.stack([net(following).squeeze(-1) for net in self._targets])
         target = soft_target(drawn.reward, drawn.discount, next_values, next_log_prob, ent_coef)
-        taken = torch.cat((drawn.observation, drawn.action), -1)
-        errors = []
+        seen = drawn.observation if self.model.eyes is None else self.model.eyes(drawn.observation)
+        taken = torch.cat((seen.detach(), drawn.action), -1)
+        errors, slope = [], torch.zeros_like(taken)
         for net in self._critics:
             error = net(taken).squeeze(-1) - target
-            net.backward(error.unsqueeze(-1) / len(target))
+            of_inputs = net.backward(error.unsqueeze(-1) / len(target), inputs=seen.requires_grad)
+            slope = slope + of_inputs if seen.requires_grad else slope
             errors.append(error)
+        if seen.requires_grad:
+            for parameter in self.model.eyes.parameters():
+                parameter.grad.zero_()
+            seen.backward(slope[:, : -self.actions])
         self.optimizers["critics"].descend()
         return 0.5 * torch.stack(errors).square().mean(), target.mean()
 
@@ -198,16 +215,19 @@ class SAC(OffPolicyAgent):
     # --- the rest -----------------------------------------------------------------------------------------------------------
 
     def _choose(self, observation: Tensor, deterministic: bool) -> Tensor:
-        found = policy(self._judged(observation))
+        found = policy(self._judged(self._seen(observation)))
         return self._to_environment(found.mode() if deterministic else found.sample(self.generator))
 
     def policy_module(self) -> nn.Module:
         network = self.model.actor if self.averaging is None else self.averaging.average
+        if self.model.eyes is not None:
+            network = nn.Sequential(self.model.eyes, network)
         return DeterministicPolicy(network, lambda output: policy(output).mode(), self._to_environment)
 
     def _networks(self) -> dict[str, nn.Module]:
         averages = {} if self.averaging is None else {"averaging": self.averaging}
-        return {"model": self.model, "target": self.target, **averages}
+        eyes = {} if self.target_eyes is None else {"target_eyes": self.target_eyes}
+        return {"model": self.model, "target": self.target, **eyes, **averages}
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
         return dict(self.optimizers)

@@ -28,6 +28,10 @@ class SettingError(MprlError, ValueError):
     """A setting or argument has a value that cannot work."""
 
 
+class PerceptionError(MprlError, ValueError):
+    """A perception model and what it is to read do not fit together."""
+
+
 class DivergenceError(MprlError, ArithmeticError):
     """Learning broke down: what was learned is not a number."""
 

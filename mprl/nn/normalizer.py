@@ -33,7 +33,8 @@ class RunningNormalizer(nn.Module):
     @torch.no_grad()
     def update(self, values: Tensor) -> None:
         """Merge a batch (N, *shape) into the statistics (Chan et al. 1983)."""
-        if not len(values):
+        if not values.numel():
+            self.count += len(values)
             return
         variance, mean = torch.var_mean(values, dim=0, correction=0)
         total = self.count + len(values)

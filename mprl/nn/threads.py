@@ -14,6 +14,8 @@ WORTH_A_THREAD = 8_000_000
 
 def worth(network: nn.Module, rows: int) -> int:
     """Torch's threads for minibatches of so many rows: one for small networks, else as many as are allowed (`torch.set_num_threads`)."""
+    if any(parameter.ndim == 4 for parameter in network.parameters()):
+        return torch.get_num_threads()  # a convolution multiplies its weights by every pixel
     largest = max((parameter.numel() for parameter in network.parameters() if parameter.ndim == 2), default=0)
     return 1 if rows * largest < WORTH_A_THREAD else torch.get_num_threads()
 
