@@ -98,6 +98,7 @@ class MotionClip:
                 f"{self.name}: expected root positions ({frames}, 3) and rotations ({frames}, {joints}, 4), "
                 f"found {self.root_position.shape} and {self.rotations.shape}"
             )
+        object.__setattr__(self, "frame_rate", float(self.frame_rate))  # not NumPy's, whose text no other program reads
         if not (np.isfinite(self.frame_rate) and self.frame_rate > 0):
             raise MotionFormatError(f"{self.name}: frame rate must be positive, found {self.frame_rate}")
         if self.duration > MAX_DURATION:

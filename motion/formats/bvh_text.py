@@ -229,7 +229,7 @@ def _motion(path: Path, lines: list[str], at: int, joints: list[Joint]) -> Text:
 
 def _rate(word: str, seconds: float) -> float:
     """Frames per second; a whole number where the file's digits are those of its inverse: .033333 s is 30 Hz."""
-    whole, digits = round(1 / seconds), len(word.partition(".")[2])
+    whole, digits = max(1, round(1 / seconds)), len(word.partition(".")[2])
     return float(whole) if digits >= 5 and "e" not in word.lower() and round(1 / whole, digits) == seconds else 1 / seconds
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -333,6 +334,17 @@ def test_shipped_and_smpl_like_clips_keep_their_joints_by_name(tmp_path):
     order = [again.skeleton.names.index(name) for name in clip.skeleton.names]
     assert np.abs(positions(again)[:, order] - positions(clip)).max() < 1e-9
     assert (1 - np.abs((again.rotations[:, order] * clip.rotations).sum(axis=-1))).max() < 1e-9
+
+
+def test_a_frame_rate_of_numpys_is_written_as_a_number(tmp_path):
+    clip = load("walk")
+    again = bvh.read(bvh.write(replace(clip, frame_rate=np.float64(60.0)), tmp_path / "walk.bvh"))
+    assert again.frame_rate == 60.0 and type(clip.frame_rate) is float
+
+
+@pytest.mark.parametrize("seconds", ["2.500000", "4.000000", "10.00000"])
+def test_fewer_than_half_a_frame_a_second_are_read(file, seconds):
+    assert load(file(TEXT.replace("0.0333333", seconds))).frame_rate == pytest.approx(1 / float(seconds))
 
 
 # -------------------------------------------------------------------------------------------------------------------- bad files
