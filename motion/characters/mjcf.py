@@ -153,7 +153,8 @@ def _read(path: Path) -> dict[str, Any]:
     for key in about:
         if key not in _KEYS:
             raise unknown_name("key", key, _KEYS, f"in {path}")
-    texts = all(isinstance(name, str) for key in ("feet", "hands") for name in about.get(key, []))
+    lists = [about.get(key, []) for key in ("feet", "hands")]
+    texts = all(isinstance(names, list) and all(isinstance(name, str) for name in names) for names in lists)
     joints, weights = about.get("joints", {}), about.get("weights", {})
     if not (texts and isinstance(joints, dict) and all(isinstance(body, str) for body in joints.values())):
         raise SettingError(f"{path}: feet and hands must be lists of names, and joints a table of names")

@@ -181,6 +181,7 @@ MOTORS = mjcf('<actuator><motor name="m" joint="fl_knee"/></actuator>')
     (mjcf(), "feet = [", r"dog\.toml: expected TOML, cannot be read"),
     (mjcf(), 'foot = ["fl_foot"]', r"no key named 'foot'; did you mean 'feet'\?"),
     (mjcf(), 'feet = ["fl_fot"]', r"no body named 'fl_fot'; did you mean 'fl_foot'\? \(bodies of dog\.xml, asked for in dog\.toml\)"),
+    (mjcf(), "feet = 5", r"dog\.toml: feet and hands must be lists of names"),
     (mjcf(), '[joints]\nHip = "fl_hip"', r"no body named 'fl_hip'"),
     (mjcf(), "[weights]\nknee = 1.0", r"no joint named 'knee'"),
     (mjcf(), "[weights]\nfl_knee = -1.0", r"weights must be a table of numbers of at least 0"),
