@@ -93,7 +93,7 @@ def _ready(target: Character | Skeleton | Target, map: str | Path | Mapping[str,
 
 
 def _plain(clip: MotionClip, target: Target, map: str | Path | Mapping[str, str] | None) -> tuple[MotionClip, Wanted, Tensor]:
-    own = names.read(map)[0] if isinstance(map, str | Path) else map
+    own: names.Own | None = names.read(map)[0] if isinstance(map, str | Path) else map
     wanted = transfer(clip, names.find(clip.skeleton.names, own, clip.name), target)
     qpos = solver.direct(target, wanted)
     return _clip(clip, target, qpos), wanted, qpos

@@ -11,6 +11,7 @@ A file of the user's own may name only what is guessed wrongly; `[target]` in it
 
 from __future__ import annotations
 
+import itertools
 import re
 import tomllib
 from collections.abc import Mapping
@@ -24,33 +25,37 @@ FOLDER = Path(__file__).with_name("skeletons")
 REQUIRED = tuple(f"{side}_{joint}" for joint in ("hip", "knee", "ankle") for side in ("left", "right"))
 
 Names = Mapping[str, tuple[str, ...]]
+Own = Mapping[str, str | tuple[str, ...]]  # what the user says
 
 
+@cache
 def rigs() -> dict[str, Names]:
     """The maps that ship with the package: for each rig what it calls SMPL's joints."""
-    return {path.stem: _read(path)[0] for path in sorted(FOLDER.glob("*.toml"))}
+    return {path.stem: read(path)[0] for path in sorted(FOLDER.glob("*.toml"))}
 
 
-def find(names: tuple[str, ...], own: Mapping[str, str] | None = None, whose: str = "skeleton") -> dict[str, str]:
+def find(names: tuple[str, ...], own: Own | None = None, whose: str = "skeleton") -> dict[str, str]:
     """What a skeleton calls SMPL's joints, guessed from its names; joints that it does not have are left out.
 
     Namespaces (mixamorig:), prefixes that all names share, capitals and separators make no difference.
 
     Args:
         names: the skeleton's joints.
-        own: what the user says, SMPL's name to the skeleton's; the rest is guessed.
+        own: what the user says, SMPL's name to the skeleton's, or to several of which it has one; the rest is guessed.
         whose: for messages.
 
     Raises:
-        SettingError: hips, knees or ankles cannot be told: names the closest rig, its file, and what is missing.
+        SettingError: hips, knees or ankles cannot be told: names the closest rig, its file, and what is missing; or two are one joint.
         UnknownNameError: `own` names a joint that does not exist.
     """
-    own = dict(own or {})
-    for joint, name in own.items():
+    said: dict[str, str] = {}
+    for joint, spelled in (own or {}).items():
         if joint not in JOINTS:
             raise unknown_name("joint of SMPL", joint, JOINTS, "in the map of joints")
-        if name not in names:
-            raise unknown_name("joint", name, names, f"joints of {whose}, asked for as '{joint}' in the map of joints")
+        spelled = (spelled,) if isinstance(spelled, str) else spelled
+        said[joint] = next((name for name in spelled if name in names), "")
+        if not said[joint]:
+            raise unknown_name("joint", spelled[0], names, f"joints of {whose}, asked for as '{joint}' in the map of joints")
     plain = _plain(names)
     best, found = "", dict[str, str]()
     for rig, spellings in rigs().items():
@@ -61,7 +66,7 @@ def find(names: tuple[str, ...], own: Mapping[str, str] | None = None, whose: st
                 matched[joint] = known[0]
         if len(set(matched.values())) > len(set(found.values())):
             best, found = rig, matched
-    found |= own
+    found = found | said
     missing = [joint for joint in REQUIRED if joint not in found]
     if missing:
         wanted = rigs().get(best, {}).get(missing[0], (missing[0],))[0] if best else missing[0]
@@ -71,23 +76,21 @@ def find(names: tuple[str, ...], own: Mapping[str, str] | None = None, whose: st
             f"{whose}: which joint is {', '.join(missing)}? {rig}{closest} "
             f'Write [joints] {missing[0]} = "..." into a .toml and give it as the map (--map)'
         )
+    for first, second in itertools.combinations(REQUIRED, 2):
+        if found[first] == found[second]:
+            raise SettingError(f"{whose}: '{found[first]}' cannot be both {first} and {second}; say which in the map of joints (--map)")
     found.setdefault("pelvis", names[0])
     return {joint: found[joint] for joint in JOINTS if joint in found}
 
 
-def read(path: str | Path) -> tuple[dict[str, str], dict[str, str]]:
+def read(path: str | Path) -> tuple[Names, Names]:
     """A user's map: what the source and, under [target], the target call SMPL's joints.
 
     Raises:
         SettingError: no such file, or not of this kind.
         UnknownNameError: a joint that SMPL does not have.
     """
-    source, target = _read(Path(path))
-    return {joint: names[0] for joint, names in source.items()}, {joint: names[0] for joint, names in target.items()}
-
-
-@cache
-def _read(path: Path) -> tuple[Names, Names]:
+    path = Path(path)
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -97,7 +97,7 @@ class Target:
         return torch.stack(places, dim=1)
 
 
-def target_of(target: Character | Skeleton, own: Mapping[str, str] | None = None) -> Target:
+def target_of(target: Character | Skeleton, own: names.Own | None = None) -> Target:
     """The model and the roles of what shall be moved.
 
     Args:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mprl.errors import SettingError
 from mprl.motion import kinematics
 from mprl.motion import rotations as rot
 from mprl.motion.clip import MotionClip
@@ -53,6 +54,9 @@ def transfer(clip: MotionClip, source: dict[str, str], target: Target) -> Wanted
         clip: any motion.
         source: what its skeleton calls SMPL's joints.
         target: whom to move.
+
+    Raises:
+        SettingError: a rest pose that has no sides, no height or no legs.
     """
     index = {joint: clip.skeleton.names.index(name) for joint, name in source.items()}
     position, rotation = kinematics.forward_kinematics(
@@ -68,6 +72,8 @@ def transfer(clip: MotionClip, source: dict[str, str], target: Target) -> Wanted
             at_source[wrist] = rest_source[clip.skeleton.parents.index(index[elbow])]
         if elbow in at_target and wrist not in at_target:
             at_target[wrist] = target.middle(target.roles[elbow])
+    for whose, places in ((clip.name, at_source), (target.name, at_target)):
+        _check_stands(whose, places)
     facing = rot.multiply(frame(at_source), rot.conjugate(frame(at_target)))
     turns = _alignment(at_source, at_target, facing)
 
@@ -102,15 +108,26 @@ def transfer(clip: MotionClip, source: dict[str, str], target: Target) -> Wanted
 
 def frame(places: dict[str, Tensor]) -> Tensor:
     """How a rest pose stands, as a rotation from a body that faces +x with its head up: from its hips and its spine; wxyz."""
+    from scipy.spatial.transform import Rotation
+
+    return torch.as_tensor(Rotation.from_matrix(_axes(places).numpy()).as_quat(scalar_first=True))
+
+
+def _check_stands(whose: str, places: dict[str, Tensor]) -> None:
+    if not (float(torch.linalg.det(_axes(places))) > 0.5 and leg_length(places) > 1e-6):
+        raise SettingError(
+            f"{whose}: the rest pose has its hips at one place, no height or no legs; expected a person's: is the map of joints right?"
+        )
+
+
+def _axes(places: dict[str, Tensor]) -> Tensor:
+    """Ahead, left and up of a rest pose as columns, (3, 3)."""
     left = _snapped(places["left_hip"] - places["right_hip"])
     top = next((places[joint] for joint in ("neck", "head", "spine3") if joint in places), None)
     middle = 0.5 * (places["left_hip"] + places["right_hip"])
     up = top - middle if top is not None else middle - 0.5 * (places["left_ankle"] + places["right_ankle"])
     up = _snapped(up - (up @ left) * left)
-    matrix = torch.stack((torch.linalg.cross(left, up), left, up), dim=1)
-    from scipy.spatial.transform import Rotation
-
-    return torch.as_tensor(Rotation.from_matrix(matrix.numpy()).as_quat(scalar_first=True))
+    return torch.stack((torch.linalg.cross(left, up), left, up), dim=1)
 
 
 def leg_length(places: dict[str, Tensor]) -> float:

@@ -99,10 +99,27 @@ def test_unknown_names_say_what_is_closest_and_which_file_to_edit():
 
 def test_the_user_s_map_overrides_the_guess(tmp_path):
     file = tmp_path / "mine.toml"
-    file.write_text('[joints]\nleft_hip = "LftUpLeg"\n[target]\nhead = "neck"\n')
-    source, target = names.read(file)
     given = tuple("Lft" + name[4:] if name == "LeftUpLeg" else name for name in RIGS["mixamo"].split())
-    assert names.find(given, source)["left_hip"] == "LftUpLeg" and target == {"head": "neck"}
+    for spelled in ('"LftUpLeg"', '["LeftThigh", "LftUpLeg"]'):  # a file that has just been edited is read anew
+        file.write_text(f'[joints]\nleft_hip = {spelled}\n[target]\nhead = "neck"\n')
+        source, target = names.read(file)
+        assert names.find(given, source)["left_hip"] == "LftUpLeg" and target == {"head": ("neck",)}
+
+
+def test_one_joint_cannot_be_two():
+    with pytest.raises(SettingError, match="mine: 'LeftLeg' cannot be both left_knee and left_ankle; say which in the map of joints"):
+        names.find(tuple(RIGS["mixamo"].split()), {"left_ankle": "LeftLeg"}, "mine")
+
+
+@pytest.mark.parametrize("flat", [lambda offsets: 0 * offsets, lambda offsets: offsets * [1, 0, 1], lambda offsets: offsets * [0, 1, 0]],
+                         ids=["nothing", "no width", "no height"])  # fmt: skip
+@pytest.mark.parametrize("whose", ["source", "target"])
+def test_a_rest_pose_without_sides_or_height_is_refused_in_one_line(flat, whose):
+    skeleton = Skeleton(FREE_BODY.names, FREE_BODY.parents, flat(FREE_BODY.offsets))
+    clip, target = waving(skeleton if whose == "source" else FREE_BODY), skeleton if whose == "target" else FREE_BODY
+    with pytest.raises(SettingError, match="the rest pose has its hips at one place, no height or no legs") as caught:
+        retarget(clip, target)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
