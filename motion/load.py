@@ -66,14 +66,14 @@ def load(
         SettingError: an option that this kind of file does not have.
     """
     shipped = motions()
-    if isinstance(motion, str) and motion in shipped:
-        return npz.read(shipped[motion])
-    path = Path(motion)
+    path = shipped[motion] if isinstance(motion, str) and motion in shipped else Path(motion)
     looks_like_a_path = isinstance(motion, Path) or path.suffix or len(path.parts) > 1 or _exists(path)
     if not looks_like_a_path:
         raise unknown_name("motion", str(motion)[:200], shipped, "mprl list motions")
     reader = READERS.get(path.suffix.lower())
     if reader is None and _exists(path):
+        if path.is_dir():
+            raise MotionFormatError(f"{path}: expected a motion file, found a folder")
         raise MotionFormatError(f"{path}: unknown kind of motion file; known are {', '.join(READERS)}")
     reader = reader or deepmimic.read
     given = {"clip": clip, "scale": scale, "up": up, "character": character, "body": body}

@@ -93,15 +93,19 @@ class SmplBody:
             body: a path; or "smpl", "smplh", "smplx", looked up in `folder`; or "default", the free body.
             gender: "neutral" (default), "female" or "male"; of a path: default what the file or its name says.
             folder: default: the one that the environment variable MPRL_SMPL names.
-            num_betas: most directions of shape to take.
+            num_betas: most directions of shape to take; the free body has ten.
             options: dtype, device.
 
         Raises:
-            SettingError: it is not there; says where to get it.
+            SettingError: it is not there, says where to get it; or the free body is asked for with a gender.
             MotionFormatError: it is no body; names the file and the key.
         """
         if str(body) == "default":
-            return cls.default(**options)
+            if gender not in (None, "neutral"):
+                raise SettingError(f"the free body is neutral, found gender='{gender}'; SMPL's own: SmplBody.load('smpl', gender=...)")
+            if num_betas >= 10:
+                return cls.default(**options)
+            body = DEFAULT
         return cls(body_files.read(body_files.find(body, gender or "neutral", folder), num_betas, gender), **options)
 
     def save(self, path: str | Path) -> Path:

@@ -72,7 +72,7 @@ def _unpacked(data: bytes, limit: int) -> bytes:
     opened: Any
     if data[:2] == b"\x1f\x8b":
         opened = zlib.decompressobj(31)
-    elif data[:1] == b"\x78":
+    elif data[:1] == b"\x78" and int.from_bytes(data[:2]) % 31 == 0:  # RFC 1950; a text may begin with an x
         opened = zlib.decompressobj()
     elif data[:3] == b"BZh":
         opened = bz2.BZ2Decompressor()

@@ -206,6 +206,12 @@ def test_a_missing_file_says_where_to_get_it_and_what_works_meanwhile(monkeypatc
         SmplBody.load("smpl", gender="woman")
     with pytest.raises(MotionFormatError, match="no such file"):
         SmplBody.load("nowhere.pkl")
+    with pytest.raises(SettingError, match="the free body is neutral, found gender='female'"):
+        SmplBody.load(gender="female")
+
+
+def test_the_free_body_has_as_many_shapes_as_asked_for():
+    assert SmplBody.load(num_betas=3).num_betas == 3
 
 
 def _changed(key: str, value: object) -> dict[str, object]:

@@ -7,7 +7,7 @@ from dataclasses import FrozenInstanceError, replace
 import numpy as np
 import pytest
 
-from mprl.errors import MotionFormatError, UnknownNameError
+from mprl.errors import MotionFormatError, SettingError, UnknownNameError
 from mprl.motion import MotionClip, Skeleton, load, motions
 from mprl.motion.clip import resample
 
@@ -97,6 +97,16 @@ def test_a_wrong_name_suggests_the_nearest_one(monkeypatch, tmp_path):
     with pytest.raises(UnknownNameError) as caught:
         load("wlak")
     assert str(caught.value) == "no motion named 'wlak'; did you mean 'walk'? (mprl list motions)"
+
+
+def test_what_cannot_be_said_of_a_shipped_clip_is_a_mistake():
+    with pytest.raises(SettingError, match=r"walk\.npz: 'scale' can be said of \.bvh files only"):
+        load("walk", scale="inch")
+
+
+def test_a_folder_is_no_motion(tmp_path):
+    with pytest.raises(MotionFormatError, match="expected a motion file, found a folder"):
+        load(tmp_path)
 
 
 def test_a_folder_named_like_a_clip_does_not_hide_it(monkeypatch, tmp_path):

@@ -258,6 +258,11 @@ def test_compressed_files_are_unpacked(compress):
     assert same(pickles.load(compress(as_joblib_writes(ARRAYS))), list(ARRAYS))
 
 
+def test_a_text_that_begins_as_compressed_files_do_is_not_taken_for_one():
+    with pytest.raises(MotionFormatError, match="is not a pickle"):
+        pickles.load(b"xylophone")
+
+
 @pytest.mark.parametrize("compress", [0, 3, ("bz2", 3), ("lzma", 3), ("xz", 3), ("gzip", 3)])
 def test_files_of_joblib_itself(tmp_path, compress):
     joblib = pytest.importorskip("joblib")
