@@ -16,6 +16,7 @@ from mprl.errors import MotionFormatError
 
 # s; a file that claims more is broken, and laying it out would only fill the memory
 MAX_DURATION = 3600.0
+MAX_ROTATIONS = 2**24  # frames times joints; an hour of a body with fingers at 60 Hz
 
 Loop = Literal["wrap", "none"]
 Array = NDArray[np.float64]

@@ -9,8 +9,10 @@ from dataclasses import replace
 import numpy as np
 
 from mprl.errors import SettingError
-from mprl.motion.clip import Array, MotionClip
+from mprl.motion.clip import MAX_ROTATIONS, Array, MotionClip
 from mprl.motion.clip import resample as at_even_rate
+
+MAX_RATE = 1e4  # Hz; what any motion file may have
 
 
 def trim(clip: MotionClip, start: float = 0.0, end: float | None = None) -> MotionClip:
@@ -43,10 +45,11 @@ def resample(clip: MotionClip, frame_rate: float) -> MotionClip:
     The rate comes out a little different where the length is no whole number of frames, so that a cycle keeps its exact period.
 
     Raises:
-        SettingError: the rate is not a positive number.
+        SettingError: the rate is not a positive number, or far too high.
     """
     if not (math.isfinite(frame_rate) and frame_rate > 0):
         raise SettingError(f"{clip.name}: the frame rate must be positive, found {frame_rate:g}")
+    _check_rate(clip, frame_rate)
     return _through(clip, np.arange(clip.num_frames) / clip.frame_rate, frame_rate)
 
 
@@ -59,7 +62,7 @@ def time_warp(clip: MotionClip, speed: float | Sequence[tuple[float, float]]) ->
             pairs with linear interpolation between and constant speed outside: the rate stays, and frames are interpolated.
 
     Raises:
-        SettingError: a speed is not positive, or times do not increase.
+        SettingError: a speed is not positive, times do not increase, or frames become far too many or too short.
     """
     keys = [(0.0, speed)] if isinstance(speed, int | float) else list(speed)
     times, speeds = np.array(keys, dtype=np.float64).reshape(-1, 2).T
@@ -68,6 +71,7 @@ def time_warp(clip: MotionClip, speed: float | Sequence[tuple[float, float]]) ->
     if not (np.isfinite(times).all() and (np.diff(times) > 0).all()):
         raise SettingError(f"{clip.name}: times of speeds must increase, found {', '.join(f'{t:g}' for t in times)}")
     if len(keys) == 1:
+        _check_rate(clip, clip.frame_rate * float(speeds[0]))
         return replace(clip, frame_rate=clip.frame_rate * float(speeds[0]))
     frames = np.arange(clip.num_frames) / clip.frame_rate
     # time of the new motion: the integral of 1 / speed, exact enough on a fine grid
@@ -77,8 +81,16 @@ def time_warp(clip: MotionClip, speed: float | Sequence[tuple[float, float]]) ->
     return _through(clip, np.interp(frames, fine, passed), clip.frame_rate)
 
 
+def _check_rate(clip: MotionClip, frame_rate: float) -> None:
+    if frame_rate > MAX_RATE:
+        raise SettingError(f"{clip.name}: expected a frame rate of at most {MAX_RATE:g} Hz, found {frame_rate:g}")
+
+
 def _through(clip: MotionClip, times: Array, frame_rate: float) -> MotionClip:
     """The clip whose frames lie at `times`, brought to an even rate."""
+    frames = (times[-1] - times[0]) * frame_rate
+    if frames * len(clip.skeleton.names) > MAX_ROTATIONS:
+        raise SettingError(f"{clip.name}: {frames:.3g} frames of {len(clip.skeleton.names)} joints are more than a clip can hold")
     root, rotations = at_even_rate(times, frame_rate, clip.root_position, clip.rotations)
     contacts = clip.contacts
     if contacts is not None:

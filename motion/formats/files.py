@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from mprl.errors import MotionFormatError
-from mprl.motion.clip import MAX_DURATION
+from mprl.motion.clip import MAX_DURATION, MAX_ROTATIONS
 
 MAX_BYTES = 512 * 2**20
 # of a text, which takes ten times as much memory while it is parsed; half an hour of frames at 60 Hz
 MAX_TEXT_BYTES = 64 * 2**20
-
-MAX_ROTATIONS = 2**24  # frames times joints; an hour of a body with fingers at 60 Hz
 
 
 def check_length(path: Path, frames: int, frame_rate: float, joints: int) -> None:

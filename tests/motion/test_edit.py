@@ -169,6 +169,15 @@ def test_impossible_speeds_are_refused(speed):
         edit.time_warp(walking_left(), speed)
 
 
+@pytest.mark.parametrize("change", [
+    lambda clip: edit.resample(clip, 1e9), lambda clip: edit.time_warp(clip, 1e300), lambda clip: edit.time_warp(clip, [(0, 1), (1, 1e-9)]),
+    lambda clip: edit.resample(replace(clip, frame_rate=0.01), 1e4),
+], ids=["rate", "speed", "slowness", "an hour at the highest rate"])  # fmt: skip
+def test_more_frames_than_a_clip_can_hold_are_refused_before_they_are_made(change):
+    with pytest.raises(SettingError, match=r"circle: (expected a frame rate of at most 10000 Hz|.* are more than a clip can hold)"):
+        change(walking_left())
+
+
 # ------------------------------------------------------------------------------------------------------------------------- turn
 
 
