@@ -24,6 +24,8 @@ _PLAINER = (
     (r"^Missing from .*?: ", "missing: "),
     (r"^[a-z-]+-settings: ", ""),  # a dataclass's own check of its values
     (r"no type matching (.*) could be instantiated from \['(.*)'\]", r"expected \1, found '\2'"),
+    (r"expected \{None\}\|\{(.*?)\}", r"expected \1"),
+    (r"'None', ", ""),
     (r"expected \{None\}\|(INT|FLOAT)", "expected a number"),
     (r"invalid literal for int\(\) with base 10: ", "expected a whole number, found "),
     (r"could not convert string to float: ", "expected a number, found "),
@@ -77,6 +79,18 @@ def check_folder(path: Path) -> None:
     """
     if not path.absolute().parent.is_dir():
         raise SettingError(f"{path}: the folder {path.parent} does not exist; make it first")
+
+
+def make_folder(path: Path) -> None:
+    """The folder for results, made where there is none.
+
+    Raises:
+        SettingError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingError(f"{path}: expected a folder, cannot be made: {error.strerror}") from None
 
 
 def _first_paragraph(box: str) -> str:

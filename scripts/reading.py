@@ -1,12 +1,18 @@
-"""How a motion file is read: the options that all commands share which read one."""
+"""How motion files are read: the options that all commands share which read one, and what is shown and checked while many are."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
+
+from mprl.errors import SettingError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 
 def text(metavar: str) -> Any:
@@ -37,3 +43,21 @@ def of_its_kind(source: Path | str, said: dict[str, Any]) -> dict[str, Any]:
 
     takes = OPTIONS.get(READERS.get(Path(source).suffix.lower()), ())
     return {name: value for name, value in said.items() if value is not None and name in takes}
+
+
+def check_not_over(target: Path, read: Collection[Path]) -> None:
+    """Raise a `SettingError` if `target` is one of the files that are read, given as resolved paths."""
+    if target.resolve() in read:
+        raise SettingError(f"{target}: would be written over the motion that is read; write elsewhere")
+
+
+def progress(what: str, *columns: Any) -> Progress:
+    """A bar with further columns beside it, on a terminal only."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console()
+    return Progress(
+        TextColumn(what), BarColumn(), MofNCompleteColumn(), *columns, TimeRemainingColumn(),
+        console=console, transient=True, disable=not console.is_terminal,
+    )  # fmt: skip

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from mprl.errors import MprlError, SettingError, nearest
-from mprl.scripts.reading import Reading, of_its_kind, text
+from mprl.scripts.options import check_folder, make_folder
+from mprl.scripts.reading import Reading, check_not_over, of_its_kind, progress, text
 
 if TYPE_CHECKING:
     from mprl.motion import MotionClip
@@ -51,6 +52,8 @@ def run(options: Options, words: Sequence[str] = ()) -> int:
             raise SettingError(f"{out}: motions are written as .npz or .bvh, not '{out.suffix}'")
         from mprl.motion import load
 
+        check_folder(out)
+        check_not_over(out, {Path(sources[0]).resolve()})
         clip = load(sources[0], **_how(options))
         _write(clip, out, form)
         print(f"wrote {out}: {clip.num_frames} frames, {clip.duration:.2f} s")
@@ -85,19 +88,19 @@ def _found(sources: Sequence[str]) -> Iterator[tuple[Path | str, Path]]:
 
 def _convert_all(files: list[tuple[Path | str, Path]], out: Path, options: Options) -> int:
     """Convert file after file; one that cannot be is reported at the end."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import TextColumn
 
     from mprl.motion import load_all
 
-    form = options.to or "npz"
+    make_folder(out)
+    form, read = options.to or "npz", {Path(source).resolve() for source, _ in files}
     written: dict[Path, str] = {}
     failed: list[str] = []
     left, seconds = 0, 0.0
-    columns = (TextColumn("converting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[file]}"))
-    with Progress(*columns, transient=True) as progress:
-        task = progress.add_task("", total=len(files), file="")
+    with progress("converting", TextColumn("{task.fields[file]}")) as bar:
+        task = bar.add_task("", total=len(files), file="")
         for source, inside in files:
-            progress.update(task, file=inside.name[:40])
+            bar.update(task, file=inside.name[:40])
             place = (out / inside).with_suffix(_ENDINGS[form])
             try:
                 if options.skip_existing and _is_newer(place, source):
@@ -108,14 +111,17 @@ def _convert_all(files: list[tuple[Path | str, Path]], out: Path, options: Optio
                     target = place.with_name(f"{place.stem}_{_file_name(clip.name)}{place.suffix}") if more else place
                     if target in written:
                         raise SettingError(f"{source}: {target} is written from {written[target]} already; convert it elsewhere")
-                    target.parent.mkdir(parents=True, exist_ok=True)
+                    check_not_over(target, read)
+                    make_folder(target.parent)
                     _write(clip, target, form)
                     written[target] = str(source)
                     seconds += clip.duration
             except MprlError as error:
+                if len(files) == 1 and not written and not failed:
+                    raise
                 failed.append(str(error))
             finally:
-                progress.advance(task)
+                bar.advance(task)
     skipped = f", {left} there already" if left else ""
     print(f"wrote {len(written)} motions, {seconds / 60:.1f} min, to {out}{skipped}")
     for line in failed:

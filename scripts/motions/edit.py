@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from mprl.errors import SettingError
+from mprl.scripts.options import check_folder
 from mprl.scripts.reading import Reading
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def run(options: Options, words: Sequence[str]) -> None:
 
     if options.out.suffix.lower() != ".npz":
         raise SettingError(f"{options.out}: motions are written as .npz, not '{options.out.suffix}'")
+    check_folder(options.out)
     changes: dict[str, Callable[[MotionClip, Any], MotionClip]] = {
         "trim": lambda clip, part: editing.trim(clip, *part),
         "mirror": lambda clip, _: editing.mirror(clip),

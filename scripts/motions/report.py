@@ -10,6 +10,7 @@ from typing import Annotated
 import tyro
 
 from mprl.errors import MprlError, SettingError
+from mprl.scripts.options import check_folder
 from mprl.scripts.reading import Reading, of_its_kind
 
 
@@ -37,6 +38,8 @@ def run(options: Options, words: Sequence[str] = ()) -> int:
         raise SettingError("expected at least one motion (mprl motion report --help)")
     if options.plot is not None and len(options.files) > 1:
         raise SettingError(f"{options.plot}: a plot is of one motion, found {len(options.files)}")
+    if options.plot is not None:
+        check_folder(options.plot)
     target = target_named(options.character, options.map)
     rows, failed = [], []
     for file in options.files:

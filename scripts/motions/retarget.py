@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from mprl.errors import MprlError, SettingError
-from mprl.scripts.reading import Reading, of_its_kind
+from mprl.scripts.options import check_folder, make_folder
+from mprl.scripts.reading import Reading, check_not_over, of_its_kind, progress
 
 if TYPE_CHECKING:
     from mprl.motion import MotionClip
@@ -51,6 +52,10 @@ def run(options: Options, words: Sequence[str] = ()) -> int:
     target = target_named(options.character, options.map)
     if several:
         return _all(source, out, target, options)
+    check_folder(out)
+    check_not_over(out, {source.resolve()})
+    if options.plot is not None:
+        check_folder(options.plot)
     clip = load(options.source, **options.said())
     _table([(clip.name, _retarget(clip, out, target, options))])
     print(f"wrote {out}")
@@ -68,6 +73,8 @@ def _all(source: Path, out: Path, target: Any, options: Options) -> int:
         files = [file for file in sorted(source.rglob("*")) if file.suffix.lower() in READERS and file.is_file()]
         if not files:
             raise SettingError(f"{source}: holds no motion files; known are {', '.join(READERS)}")
+    make_folder(out)
+    read = {Path(file).resolve() for file in files}
     found: list[tuple[str, tuple[Quality, Quality]]] = []
     failed: list[str] = []
     written: set[Path] = set()
@@ -78,12 +85,13 @@ def _all(source: Path, out: Path, target: Any, options: Options) -> int:
                 place = (out / inside).with_suffix(".npz")
                 if place in written:  # a file of several motions, or walk.bvh beside walk.txt
                     place = place.with_name(f"{place.stem}_{len(written)}.npz")
-                place.parent.mkdir(parents=True, exist_ok=True)
+                check_not_over(place, read)
+                make_folder(place.parent)
                 found.append((clip.name, _retarget(clip, place, target, options, f"{number}/{len(files)}")))
                 written.add(place)
-        except OSError as error:
-            raise SettingError(f"{out}: cannot be written: {error.strerror}") from None
         except MprlError as error:
+            if len(files) == 1 and not found and not failed:
+                raise
             failed.append(str(error))
     _table(found)
     print(f"wrote {len(found)} motions of {len(files)} files to {out}")
@@ -96,22 +104,15 @@ def _retarget(clip: MotionClip, out: Path, target: Any, options: Options, number
     from mprl.motion.formats import npz
     from mprl.motion.retarget import report, retargeted
 
-    with _progress() as progress:
-        task = progress.add_task(f"{number} {clip.name}".strip(), total=clip.num_frames)
-        made = retargeted(clip, target, options.map, lambda frames: progress.advance(task, frames))
+    with progress("{task.description}") as bar:
+        task = bar.add_task(f"{number} {clip.name}".strip(), total=clip.num_frames)
+        made = retargeted(clip, target, options.map, lambda frames: bar.advance(task, frames))
     npz.write(made.clip, out)
     before, after = report.compare(made, target)
     if options.plot is not None:
         report.plot(options.plot, f"{clip.name} on {target.name}", before, after, clip.frame_rate)
         print(f"wrote {options.plot}")
     return before, after
-
-
-def _progress() -> Any:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("frames"), TimeRemainingColumn())
-    return Progress(*columns, transient=True)
 
 
 def _table(rows: list[tuple[str, tuple[Quality, Quality]]]) -> None:

@@ -98,6 +98,26 @@ def test_two_files_for_one_place_are_told(mprl, many):
     assert done.code == 1 and "walk.npz: out/walk.npz is written from" in done.out
 
 
+def test_a_folder_can_be_converted_in_place_but_nothing_that_is_read_is_written_over(mprl, many):
+    amass = many / "a" / "amass_poses.npz"
+    before = amass.read_bytes()
+    done = mprl("motion", "convert", many, many)
+    assert done.code == 1 and "wrote 4 motions" in done.out and (many / "walk.npz").is_file()
+    assert f"could not be converted: {amass}: would be written over the motion that is read; write elsewhere" in done.out
+    assert "would be written over" in mprl("motion", "convert", amass, amass).mistake
+    assert amass.read_bytes() == before
+
+
+def test_a_folder_that_cannot_be_made_and_a_single_bad_file_are_mistakes(mprl, many):
+    (many.parent / "file").write_text("")
+    assert mprl("motion", "convert", many, "file").mistake == "file: expected a folder, cannot be made: File exists"
+    assert mprl("motion", "convert", many, "file/out").mistake == "file/out: expected a folder, cannot be made: Not a directory"
+    assert "is the file cut off?" in mprl("motion", "convert", many / "cut.bvh", "out").mistake
+    (many.parent / "out" / "a").write_text("")  # in the way of one of several folders
+    done = mprl("motion", "convert", many, "out")
+    assert done.code == 1 and "wrote 1 motions" in done.out and "out/a: expected a folder, cannot be made: File exists" in done.out
+
+
 @pytest.mark.parametrize(("name", "words"), [("x.npz", ()), ("x.bvh", ()), ("x.npz", ("--to", "amass"))])
 def test_every_format_is_written_and_read_back(mprl, tmp_path, name, words):
     clip = smpl_clip()
@@ -117,7 +137,8 @@ def test_every_format_is_written_and_read_back(mprl, tmp_path, name, words):
         (("walk", "out.npz", "--to", "amass"), "walk: its joints are not SMPL's; retarget it first"),
         (("walk", "jump", "out.npz"), "out.npz: several motions are written to a folder; name one"),
         (("mocap/walk.bvh", "out.npz", "--scale", "parsec"), "scale: expected metres in a unit of the file"),
-        (("walk", "out.npz", "--to", "fbx"), "--to: "),
+        (("walk", "out.npz", "--to", "fbx"), "--to: expected one of "),
+        (("walk", "none/out.npz"), "none/out.npz: the folder none does not exist; make it first"),
         (("empty", "out"), "empty: no motion files in it; known are .txt, .json, .npz, .bvh, .csv"),
     ],
 )

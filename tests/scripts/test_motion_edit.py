@@ -31,6 +31,10 @@ def test_every_change_has_its_option(mprl, tmp_path):
     [
         (["walk", "made.txt"], "made.txt: motions are written as .npz"),
         (["walk", "made.npz", "--trim", "3", "4"], "walk: cannot keep 3 to 4 s of a motion of 1.067 s"),
+        (["walk", "none/made.npz", "--mirror"], "none/made.npz: the folder none does not exist; make it first"),
+        (["walk", "made.npz", "--trim", "3"], "--trim: expected FLOAT FLOAT, found '3'"),
+        (["walk", "made.npz", "--resample", "1e9"], "walk: expected a frame rate of at most 10000 Hz, found 1e+09"),
+        (["walk", "made.npz", "--speed", "1e300"], "walk: expected a frame rate of at most 10000 Hz, found 6e+301"),
         (["walk", "made.npz", "--smoth", "3"], "no option named '--smoth'; did you mean '--smooth'?"),
     ],
 )

@@ -41,6 +41,14 @@ def test_a_folder_goes_on_after_a_bad_file_and_reports_at_the_end(mprl, tmp_path
     assert "wrote 2 motions of 3 files" in done.out and "broken.txt, line 1: expected JSON" in done.out and "mean" in done.out
 
 
+def test_what_is_read_is_not_written_over(mprl, tmp_path):
+    source = npz.write(edit.trim(load("jump"), 0, 0.4), tmp_path / "in.npz")
+    before = source.read_bytes()
+    assert "would be written over" in mprl("motion", "retarget", source, source, "--character", "smpl").mistake
+    assert "would be written over" in mprl("motion", "retarget", tmp_path, tmp_path, "--character", "smpl").mistake
+    assert source.read_bytes() == before
+
+
 def test_unit_and_axes_of_a_file_can_be_said_as_when_it_is_converted(mprl, tmp_path):
     source = tmp_path / "in"
     source.mkdir()
@@ -77,6 +85,9 @@ def test_a_unit_of_a_file_that_has_none_is_a_mistake(mprl, tmp_path, command):
         (["retarget", "walk", "x.npz", "--character", "none.xml"], "none.xml: no such character file"),
         (["retarget", "walk", "x.npz", "--map", "none.toml"], "none.toml: expected TOML with names of joints, cannot be read"),
         (["retarget", ".", "out"], ".: holds no motion files"),
+        (["retarget", "wlak", "out"], "no motion named 'wlak'; did you mean 'walk'?"),
+        (["retarget", "walk", "none/x.npz"], "none/x.npz: the folder none does not exist; make it first"),
+        (["retarget", "walk", "x.npz", "--plot", "none/x.png"], "none/x.png: the folder none does not exist; make it first"),
         (["report", "walk", "jump", "--plot", "x.png"], "a plot is of one motion, found 2"),
         (["report"], "expected at least one motion"),
     ],
