@@ -11,7 +11,6 @@ import mujoco
 import numpy as np
 import torch
 from mujoco.batch import Batch
-from scipy.signal import butter, sosfiltfilt
 from torch import Tensor
 
 from mprl.errors import SettingError
@@ -272,6 +271,8 @@ def _low_passed(velocity: Tensor, frame_rate: float, cutoff: float | None, close
     """Second-order Butterworth, forward and backward, along dimension 0; a closed cycle as the endless motion that it is."""
     if cutoff is None or cutoff >= 0.5 * frame_rate:
         return velocity
+    from scipy.signal import butter, sosfiltfilt  # a second to import
+
     low_pass = butter(2, cutoff, fs=frame_rate, output="sos")
     values = velocity.numpy()
     if not closed:
