@@ -21,6 +21,8 @@ from mprl.motion.characters.character import Character
 from mprl.motion.contacts import body_clearance
 from mprl.motion.library import MotionLibrary, Reference, between
 
+_AT_ONCE = 2048  # rows in MuJoCo's memory
+
 
 class Shapes:
     """The reference of worlds whose characters have different shapes.
@@ -110,9 +112,13 @@ def leg_length(character: Character) -> float:
 
 def _frames(model: mujoco.MjModel, qpos: np.ndarray, qvel: np.ndarray) -> Tensor:
     """How each body is turned and turns in the world, (N, B x 4 + B x 3); quaternions do not jump from row to row."""
-    batch = Batch(model, len(qpos))
-    batch.bind("qpos")[:], batch.bind("qvel")[:] = qpos, qvel
-    turned, velocity = batch.bind("xquat"), batch.bind("cvel")
-    batch.forward(stage=int(mujoco.mjtStage.mjSTAGE_VEL))
-    quaternions = rot.continuous(torch.as_tensor(turned[:, 1:].copy()))
-    return torch.cat((quaternions.flatten(1), torch.as_tensor(velocity[:, 1:, :3].copy()).flatten(1)), dim=1)
+    quaternions, spins = [], []
+    for start in range(0, len(qpos), _AT_ONCE):
+        rows = slice(start, start + _AT_ONCE)
+        batch = Batch(model, len(qpos[rows]))
+        batch.bind("qpos")[:], batch.bind("qvel")[:] = qpos[rows], qvel[rows]
+        turned, velocity = batch.bind("xquat"), batch.bind("cvel")
+        batch.forward(stage=int(mujoco.mjtStage.mjSTAGE_VEL))
+        quaternions.append(torch.as_tensor(turned[:, 1:].copy()))
+        spins.append(torch.as_tensor(velocity[:, 1:, :3].copy()))
+    return torch.cat((rot.continuous(torch.cat(quaternions)).flatten(1), torch.cat(spins).flatten(1)), dim=1)

@@ -59,8 +59,8 @@ class Registrations:
 
 @dataclass(frozen=True)
 class Surface:
-    """The mesh all bodies share: vertices of the source's skin in their order here, faces, mirror images, weights to the fine rig's bones
-    (V, B), and what each vertex' centre of rotation is the mean of (V, V)."""
+    """The mesh all bodies share: vertices of the source's skin in their order here, faces, mirror images, weights to the fine rig's bones,
+    (V, B)."""
 
     source: anny_source.Source
     rig: fine_rig.FineRig

@@ -181,29 +181,3 @@ def plot(path: Path, title: str, before: Quality, after: Quality, rate: float) -
         figure.savefig(path, dpi=120)
     except (OSError, ValueError) as error:
         raise SettingError(f"{path}: cannot be written: {getattr(error, 'strerror', None) or error}") from None
-
-
-def bone_angles(clip: MotionClip, source: Mapping[str, str], moved: MotionClip, target: Mapping[str, str]) -> dict[str, float]:
-    """How far the limbs point away from where they point in the source: the mean angle for each bone, degrees.
-
-    Args:
-        clip, moved: the same motion before and after. source, target: what they call SMPL's joints (`names.find`).
-    """
-    from mprl.motion.kinematics import forward_kinematics
-
-    places = []
-    for motion in (clip, moved):
-        position, rotation = torch.as_tensor(motion.root_position.copy()), torch.as_tensor(motion.rotations.copy())
-        places.append(forward_kinematics(motion.skeleton, position, rotation)[0])
-    angles = {}
-    for side in ("left", "right"):
-        for a, b in (("hip", "knee"), ("knee", "ankle"), ("shoulder", "elbow"), ("elbow", "wrist")):
-            first, second = f"{side}_{a}", f"{side}_{b}"
-            if all(joint in known for joint in (first, second) for known in (source, target)):
-                bones = [
-                    rot.unit(at[:, motion.skeleton.names.index(known[second])] - at[:, motion.skeleton.names.index(known[first])])
-                    for at, motion, known in zip(places, (clip, moved), (source, target), strict=True)
-                ]
-                cosine = (bones[0] * bones[1]).sum(dim=-1).clamp(-1.0, 1.0)
-                angles[first] = float(torch.rad2deg(torch.acos(cosine)).mean())
-    return angles

@@ -13,13 +13,10 @@ import torch
 from mujoco.batch import Batch
 from torch import Tensor
 
-from mprl.errors import unknown_name
 from mprl.motion import rotations as rot
 from mprl.motion.body.joints import JOINTS, PARENTS
 from mprl.motion.characters.character import Character
-from mprl.motion.characters.humanoid import HUMANOID
-from mprl.motion.characters.mjcf import load_character
-from mprl.motion.characters.smpl import SmplCharacter
+from mprl.motion.characters.find import find_character
 from mprl.motion.clip import Array, Skeleton
 from mprl.motion.retarget import names
 
@@ -129,14 +126,7 @@ def target_named(name: str, map: str | Path | None = None) -> Target:
     Raises:
         UnknownNameError, SettingError: no such character, or no such file.
     """
-    own = names.read(map)[1] if map is not None else None
-    if name == "humanoid":
-        return target_of(HUMANOID, own)
-    if name == "smpl":
-        return target_of(SmplCharacter(), own)
-    if not Path(name).suffix:
-        raise unknown_name("character", name, ("humanoid", "smpl"), "or the path of an MJCF file")
-    return target_of(load_character(name), own)
+    return target_of(find_character(name), names.read(map)[1] if map is not None else None)
 
 
 def _in_smpl_order(skeleton: Skeleton) -> Skeleton:
