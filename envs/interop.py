@@ -47,7 +47,7 @@ class _SB3VecEnv(VecEnv):
         self._return = np.zeros(self.num_envs)
         self._length = np.zeros(self.num_envs, dtype=int)
 
-    def reset(self) -> np.ndarray:
+    def reset(self) -> Any:
         # SB3 keeps a seed for each world and gives them in a row; ours needs one
         seed = self._seeds[0] if self._seeds else None
         observation, _ = self.envs.reset(seed=seed, options=self._options[0] or None)
@@ -64,7 +64,7 @@ class _SB3VecEnv(VecEnv):
     def step_async(self, actions: np.ndarray) -> None:
         self._actions = actions
 
-    def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
+    def step_wait(self) -> tuple[Any, np.ndarray, np.ndarray, list[dict[str, Any]]]:
         step = self.envs.step(self._actions)
         observation, reward, terminated, truncated = (_array(value) for value in step[:4])
         info = step[4]
@@ -76,7 +76,7 @@ class _SB3VecEnv(VecEnv):
             final = info["final_obs"]
             for world in np.flatnonzero(ended):
                 infos[world] = {
-                    "terminal_observation": _array(final[world]),
+                    "terminal_observation": _array(final, world),
                     "TimeLimit.truncated": bool(truncated[world] and not terminated[world]),
                     "episode": {"r": float(self._return[world]), "l": int(self._length[world]), "t": 0.0},
                 }
@@ -103,5 +103,9 @@ class _SB3VecEnv(VecEnv):
         return [False] * len(list(self._get_indices(indices)))
 
 
-def _array(value: Any) -> np.ndarray:
+def _array(value: Any, world: Any = ...) -> Any:
+    """NumPy's array of a batch or of one world of it; of a dictionary, of each of its parts."""
+    if isinstance(value, dict):
+        return {name: _array(part, world) for name, part in value.items()}
+    value = value[world]
     return value.numpy(force=True) if isinstance(value, Tensor) else np.asarray(value)

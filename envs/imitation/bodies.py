@@ -6,13 +6,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import mujoco
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from mprl.envs.imitation.layout import simulated
+from mprl.envs.imitation.terrain import Terrain
 from mprl.errors import SettingError
-from mprl.motion import MotionClip, SmplCharacter, find_character
+from mprl.motion import MotionClip, MotionLibrary, SmplCharacter, find_character
 from mprl.motion.characters.character import Character
 from mprl.motion.characters.smpl import shape_of
+from mprl.motion.shapes import Shapes
+from mprl.simulation.interface import Simulation
+from mprl.simulation.variants import set_variants
 
 MOST_SHAPES = 256  # different bodies in a batch; each takes some .1 s to measure
 LARGEST_BETA = 3.0
@@ -75,6 +82,22 @@ def _drawn(betas: str, count: int) -> NDArray[np.float64]:
         )
     drawn = deviation * np.random.default_rng(0).standard_normal((MOST_SHAPES, count))
     return drawn.clip(-LARGEST_BETA, LARGEST_BETA)
+
+
+def reshape(
+    simulation: Simulation, bodies: Bodies, library: MotionLibrary, terrain: Terrain | None
+) -> tuple[list[mujoco.MjModel], Shapes | None]:
+    """Give the worlds of a simulation their bodies, where these differ.
+
+    Returns:
+        The model of each world, and how the library's motions fit its body; None where all are alike.
+    """
+    if bodies.which is None:
+        return [simulation.model] * simulation.num_worlds, None
+    which = torch.as_tensor(bodies.which, device=simulation.device)
+    models = [simulated(other, terrain).compile() for other in bodies.others]
+    set_variants(simulation, models, which)
+    return [models[i] for i in bodies.which], Shapes(library, bodies.others, which)
 
 
 def fitted(clip: MotionClip, character: Character) -> MotionClip:

@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from gymnasium.vector import AutoresetMode
+from torch import Tensor
 
 from mprl.envs.imitation.rewards import REWARDS
+from mprl.envs.imitation.terrain import Terrain, generate
 from mprl.errors import SettingError, unknown_name
 from mprl.motion import MotionClip, load
 
@@ -50,6 +53,35 @@ def clips(motion: Any) -> list[MotionClip]:
         if not isinstance(source, str | Path | MotionClip):
             raise SettingError(f"motion must be a name, a file, a MotionClip or a list of these, found {source!r}")
     return [source if isinstance(source, MotionClip) else load(source) for source in sources]
+
+
+def terrain(kind: str | Terrain, difficulty: float, seed: int) -> Terrain | None:
+    """The terrain of this name, or as it is; None for the level floor.
+
+    Raises:
+        SettingError, UnknownNameError: a name, difficulty or seed that cannot be.
+    """
+    if isinstance(kind, Terrain):
+        return kind
+    return generate(kind, difficulty, seed)
+
+
+def per_world(name: str, value: Any, shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """A number for all worlds or one for each, (W,); or rows of numbers, (W, n).
+
+    Args:
+        name: of the argument.
+        shape: (W,) or (W, n).
+        like: a tensor of the wanted type and device.
+
+    Raises:
+        SettingError: neither.
+    """
+    try:
+        return torch.as_tensor(value, dtype=like.dtype, device=like.device).expand(shape)
+    except (RuntimeError, TypeError, ValueError):
+        each = "one number" if len(shape) == 1 else f"{shape[1]} numbers"
+        raise SettingError(f"{name} must be {each} or {' x '.join(map(str, shape))}, found {str(value)[:60]}") from None
 
 
 def autoreset(mode: AutoresetMode | str) -> AutoresetMode:

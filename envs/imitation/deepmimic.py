@@ -17,27 +17,28 @@ import torch
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from torch import Tensor
+from torch.nn.functional import pad
 
 from mprl.devices import available
-from mprl.envs.imitation import checks, metrics, observations, terminations
-from mprl.envs.imitation.bodies import Bodies, bodies, fitted
-from mprl.envs.imitation.film import Film
+from mprl.envs.imitation import checks, evaluation, observations, terminations
+from mprl.envs.imitation.bodies import bodies, fitted, reshape
+from mprl.envs.imitation.ground import Ground
 from mprl.envs.imitation.layout import CONTROL_RATE, PHYSICS_RATE, Layout, simulated
 from mprl.envs.imitation.metrics import Policy
 from mprl.envs.imitation.observations import Targets
 from mprl.envs.imitation.randomisation import Randomisation, ranges_of
 from mprl.envs.imitation.rewards import REWARDS, Motion
+from mprl.envs.imitation.sensor import Worlds
+from mprl.envs.imitation.sensors import Sensors, put, settings_of
 from mprl.envs.imitation.single import SingleWorld
 from mprl.envs.imitation.tasks import Scene, Task
+from mprl.envs.imitation.terrain import Terrain
 from mprl.errors import ActionError, SettingError, unknown_name
 from mprl.motion import MotionClip, MotionLibrary, Reference
-from mprl.motion import rotations as rot
 from mprl.motion.characters.character import Character
-from mprl.motion.shapes import Shapes
 from mprl.simulation.backends import make_simulation
 from mprl.simulation.cpu import CpuSimulation
 from mprl.simulation.rendering import Marker
-from mprl.simulation.variants import set_variants
 
 # rad around the clips' mean pose at an action of 1
 ABSOLUTE_SCALE = 1.5
@@ -47,7 +48,7 @@ CHECK_EVERY = 32
 
 MotionSource = str | Path | MotionClip
 _ALL = slice(None)
-_RESET_OPTIONS = ("phase", "clip", "joint_noise", "reset_mask")
+_RESET_OPTIONS = ("phase", "clip", "joint_noise", "place", "reset_mask")
 
 
 class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
@@ -185,11 +186,19 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         betas: Any = None,
         gender: str | None = None,
         randomize: Any = None,
+        terrain: str | Terrain = "flat",
+        difficulty: float = 0.5,
+        terrain_seed: int = 0,
+        velocity_observation: bool = True,
+        sensors: Any = (),
+        flat_observation: bool = False,
     ) -> None:
         settings = {key: value for key, value in dict(locals()).items() if key not in ("self", "__class__")}
         checks.check(settings)
         self.device = available(device)
-        randomized = ranges_of(randomize)
+        randomized, wanted = ranges_of(randomize), settings_of(sensors)
+        self.terrain = checks.terrain(terrain, difficulty, terrain_seed)
+        self.ground = Ground(self.terrain, self.device)
         self.bodies = bodies(character, betas, gender, num_envs)
         self.character: Character = self.bodies.character
         self._settings = settings
@@ -211,7 +220,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self.contact_termination = contact_termination
         self.tracking_termination = tracking_termination
         self.reference_sync = reference_sync
-        self.phase_observation = phase_observation
+        self.phase_observation, self.velocity_observation = phase_observation, velocity_observation
         self.max_episode_steps = max_episode_steps or max(1, round(time_limit * CONTROL_RATE))
         default = AutoresetMode.SAME_STEP if output == "torch" else AutoresetMode.NEXT_STEP
         self.set_autoreset_mode(default if autoreset_mode is None else autoreset_mode)
@@ -219,8 +228,10 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self._render_worlds = min(render_worlds or (num_envs if num_envs <= 9 else 1), num_envs)
         self._renderers: list[Any] = []
 
-        self.simulation = make_simulation(simulated(self.character), num_envs, self.device, backend, num_threads)
-        self._shapes = self._reshape(self.bodies)
+        self.simulation = make_simulation(simulated(self.character, self.terrain), num_envs, self.device, backend, num_threads)
+        self._models, self._shapes = reshape(self.simulation, self.bodies, self.library, self.terrain)
+        betas = self.bodies.betas if self.bodies.betas is not None else np.zeros((num_envs, 0))
+        self._betas = torch.as_tensor(betas, dtype=torch.float32, device=self.device)
         self._randomisation = Randomisation(self.simulation, randomized) if randomized else None
         self.model = self.simulation.model
         # To ask what a tensor on a GPU holds (is any world to be reset, which?) is to wait for it. There, every world is computed
@@ -231,7 +242,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         bind = self.simulation.bind
         self._qpos, self._qvel, self._ctrl = bind("qpos"), bind("qvel"), bind("ctrl")
         self._actuator_length, self._actuator_velocity = bind("actuator_length"), bind("actuator_velocity")
-        self.layout = Layout(self.character, self.simulation, tuple(contact_bodies))
+        self.layout = Layout(self.character, self.simulation, tuple(contact_bodies), self.ground)
         # the PD target of a residual action is the reference one control step ahead, shown or not
         look = tuple(target_frames) if target_frames[0] == 1 else (1, *target_frames)
         self._look = torch.tensor(look, device=self.device) * self.control_step
@@ -243,9 +254,12 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self._steering = self._task.steering if self._task is not None else None
 
         balls, hinges = len(self.character.ball_joints), len(self.character.hinge_joints)
-        length = observations.size(balls, hinges, self.model.nv, self.model.nu, len(self.layout.key_bodies), len(target_frames))
+        length = observations.size(
+            balls, hinges, self.model.nv, self.model.nu, len(self.layout.key_bodies), len(target_frames), velocity_observation
+        )
         length += self._betas.shape[1] + 2 * phase_observation + (self._task.size if self._task is not None else 0)
-        self.single_observation_space = gym.spaces.Box(-np.inf, np.inf, (length,), np.float32)
+        self._sensors = Sensors(wanted, Worlds(self.simulation, self.character, self.ground, self.control_step), flat_observation)
+        self.single_observation_space = self._sensors.space(gym.spaces.Box(-np.inf, np.inf, (length,), np.float32))
         self.single_action_space = gym.spaces.Box(-1.0, 1.0, (self.model.nu,), np.float32)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
@@ -303,6 +317,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         if self._steering is not None:
             self._start += self._steering.advance()
         self._sense(_ALL)
+        self._sensors.advance(self._random)
         times = self.times
         reference = self._synchronised(self._sampled(_ALL, times), times)
         reward, values = self._reward(self._character(), self._as_motion(reference), self.layout.joint_weights)
@@ -329,6 +344,8 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
                 times, self.library.durations[self._clip], self.library.cyclic[self._clip], self.control_step
             ),
         }
+        if not self.ground.flat:
+            ends["truncated_edge"] = self.ground.beyond(self._now.root_position)
         truncated = terminations.any_of(ends) & ~terminated
         reward = reward.masked_fill(terminated, 0.0)
         saturation = (control != wanted).float().mean(dim=-1)
@@ -349,13 +366,12 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
                 info["final_obs"], info["_final_obs"] = observation, ended
                 self._reset_worlds(ended)
                 worlds = self._where(ended)
-                observation = observation.clone()
-                observation[worlds] = self._observe(worlds)
+                observation = put(observation, worlds, self._observe(worlds))
         else:
             observation = self._observe(_ALL)
             self._pending = ended
         out = self._out
-        return out(observation), out(reward), out(terminated), out(truncated), {key: out(value) for key, value in info.items()}
+        return out(observation), out(reward), out(terminated), out(truncated), out(info)
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         if self.render_mode is None:
@@ -389,19 +405,23 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         return self.library.phase(self._clip, self.times)
 
     def reference_qpos(self) -> Tensor:
-        """The reference as MuJoCo positions, (W, nq)."""
-        return self.reference().qpos
+        """The reference as MuJoCo positions, (W, nq): where it is seen, above the terrain."""
+        return self.ground.lifted(self.reference()).qpos
 
     def reference(self) -> Reference:
-        """What the characters should be doing now, where they have come to (see `reference_sync`)."""
+        """What the characters should be doing now, where they have come to (see `reference_sync`), levelled (`ground.Ground`)."""
         return self._steered(self._sampled(_ALL, self.times)).moved(self._offset)
 
     def markers(self, world: int) -> list[Marker]:
         """What a picture of a world shows beside the character and its reference."""
-        return self._task.markers(self._scene(), world) if self._task is not None else []
+        if self._task is None:
+            return []
+        lift = float(self.ground.guide(self._now.root_position)[0][world])
+        raised = lambda point: (point[0], point[1], point[2] + lift)  # noqa: E731
+        return [mark._replace(position=raised(mark.position), end=raised(mark.end)) for mark in self._task.markers(self._scene(), world)]
 
     def body_positions(self) -> tuple[Tensor, Tensor]:
-        """Body origins of the characters and of the reference, (W, B, 3) m each."""
+        """Body origins of the characters and of the reference, levelled, (W, B, 3) m each."""
         return self._now.bodies, self.reference().body_position
 
     def motions(self) -> tuple[Motion, Motion]:
@@ -416,24 +436,18 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
 
     def get_state(self) -> dict[str, Tensor]:
         """Everything that the future depends on, random generator included."""
-        names = ("_clip", "_start", "_steps", "_cycle", "_offset", "_pending", "_next_control")
-        state = {name.strip("_"): getattr(self, name).clone() for name in names}
+        state = {name: value.clone() for name, value in self._kept().items()}
         if self._randomisation is not None:
             state["factors"] = self._randomisation.factors.clone()
-        if self._task is not None:
-            state |= {f"task_{name}": value.clone() for name, value in self._task.state().items()}
         return {**state, "simulation": self.simulation.state(), "random": self._random.get_state()}
 
     def set_state(self, state: dict[str, Tensor]) -> Any:
         """Continue from what `get_state` returned, bit for bit; returns the observation."""
-        task = {f"task_{name}": value for name, value in self._task.state().items()} if self._task is not None else {}
-        for name, value in state.items():
-            if name == "factors" and self._randomisation is not None:
-                self._randomisation.set(value)
-                self._drawn = True
-            elif name not in ("simulation", "random"):
-                mine = task[name] if name in task else getattr(self, f"_{name}")
-                mine.copy_(value)
+        for name, value in self._kept().items():
+            value.copy_(state[name])
+        if self._randomisation is not None:
+            self._randomisation.set(state["factors"])
+            self._drawn = True
         self.simulation.set_state(state["simulation"])
         self._random.set_state(state["random"])
         self._ready = True
@@ -441,38 +455,8 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         return self._out(self._observe(_ALL))
 
     def evaluate(self, policy: Policy, episodes: int = 32, seed: int = 0, video: str | Path | None = None) -> dict[str, Any]:
-        """Judge a policy by the metrics of imitation, in a batch of worlds of its own (`envs/imitation/metrics.py`).
-
-        Args:
-            policy: observations (W, n) -> actions (W, nu), torch.
-            episodes: how many, one world each.
-            seed: of the joint noise that one-shot clips start with.
-            video: write the first episode, with the reference as a translucent figure, to this .mp4.
-
-        Returns:
-            The metrics of `metrics.summarise`, those that need it again `..._without_sync` (no horizontal re-sync of the
-            reference at each cycle), and `error_over_phase`.
-        """
-        if episodes < 1:
-            raise SettingError(f"episodes must be at least 1, found {episodes}")
-        results: dict[str, Any] = {}
-        for sync in (True, False):
-            changes = {"num_envs": episodes, "output": "torch", "autoreset_mode": AutoresetMode.DISABLED, "reference_sync": sync}
-            changes |= {"contact_termination": True, "tracking_termination": None, "motion": self.library.clips, "render_mode": None}
-            envs = type(self)(**{**self._settings, **changes})
-            frames = Film(envs, video, *self._render_size) if sync and video is not None else None
-            recording = metrics.record(envs, policy, seed, watch=frames)
-            summary: dict[str, float] = metrics.summarise(recording, CONTROL_RATE)
-            if self._task is not None:
-                summary |= self._task.summarise(recording.goal, recording.alive, recording.clip)
-            if sync:
-                results = {**summary, "error_over_phase": metrics.error_over_phase(recording)}
-                if frames is not None:
-                    frames.write()
-            else:
-                again = ("normalized_return", "normalized_return_paper", "success_rate", "mpjpe_global_mm")
-                results |= {f"{key}_without_sync": summary[key] for key in again}
-        return results
+        """Judge a policy by the metrics of imitation in worlds of their own: `envs/imitation/evaluation.py`."""
+        return evaluation.evaluate(self, policy, episodes, seed, video)
 
     def check(self) -> dict[str, int]:
         """Report what went wrong in the simulation since the last call; `step` does so every 32 control steps.
@@ -490,6 +474,13 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         return dict(self.simulation.check())
 
     # --- inside -------------------------------------------------------------------------------------------------------------
+
+    def _kept(self) -> dict[str, Tensor]:
+        """The tensors of the environment's own that the future depends on, the task's and the sensors' included."""
+        names = ("clip", "start", "steps", "cycle", "offset", "pending", "next_control")
+        kept = {name: getattr(self, f"_{name}") for name in names}
+        kept |= {f"task_{name}": value for name, value in (self._task.state() if self._task is not None else {}).items()}
+        return kept | {f"sensor_{name}": value for name, value in self._sensors.state().items()}
 
     def _checked(self, actions: Any) -> Tensor:
         action = torch.as_tensor(actions, dtype=torch.float32, device=self.device)
@@ -556,19 +547,6 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             self._offset,
         )
 
-    def _reshape(self, bodies: Bodies) -> Shapes | None:
-        """Give the worlds their bodies, where these differ, and say how the reference fits them."""
-        shapes = bodies.betas if bodies.betas is not None else np.zeros((self.num_envs, 0))
-        self._betas = torch.as_tensor(shapes, dtype=torch.float32, device=self.device)
-        self._models = [self.simulation.model] * self.num_envs
-        if bodies.which is None:
-            return None
-        which = torch.as_tensor(bodies.which, device=self.device)
-        models = [simulated(other).compile() for other in bodies.others]
-        set_variants(self.simulation, models, which)
-        self._models = [models[i] for i in bodies.which]
-        return Shapes(self.library, bodies.others, which)
-
     def _sampled(self, worlds: slice | Tensor, times: Tensor) -> Reference:
         """The clips of some worlds at some times, on their own bodies."""
         clip = self._clip[worlds]
@@ -590,7 +568,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             self._cycle = cycle
         return reference.moved(self._offset)
 
-    def _observe(self, worlds: slice | Tensor) -> Tensor:
+    def _observe(self, worlds: slice | Tensor) -> Any:
         """Observations of all worlds, or of those at some indices; keeps the next PD reference of each."""
         clip, times = self._clip[worlds].unsqueeze(-1), self.times[worlds].unsqueeze(-1)
         look = self._look if self._steering is None else self._steering.tempo[worlds].unsqueeze(-1) * self._look
@@ -605,7 +583,9 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         targets = Targets(position[:, shown] + self._offset[worlds].unsqueeze(1), rotation[:, shown], control[:, shown])
         now = self._now.of(worlds)
         key_bodies = now.bodies.index_select(1, self.layout.key_bodies)
-        observation = observations.observe(now.root_position, now.rotations, now.hinges, now.velocity, key_bodies, targets)
+        observation = observations.observe(
+            now.root_position, now.rotations, now.hinges, now.velocity if self.velocity_observation else None, key_bodies, targets
+        )
         if self.phase_observation:
             angle = 2 * torch.pi * self.library.phase(clip, times)
             observation = torch.cat((observation, angle.sin(), angle.cos()), dim=1)
@@ -613,9 +593,9 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             observation = torch.cat((observation, self._betas[worlds]), dim=1)
         if self._task is not None:
             observation = torch.cat((observation, self._task.observe(self._scene())[worlds]), dim=1)
-        return observation
+        return self._sensors.observe(observation, worlds)
 
-    def _reset_worlds(self, mask: Tensor, phase: Any = None, clip: Any = None, joint_noise: Any = None) -> None:
+    def _reset_worlds(self, mask: Tensor, phase: Any = None, clip: Any = None, joint_noise: Any = None, place: Any = None) -> None:
         """Put the masked worlds onto the reference; random numbers are drawn for all worlds, so that none depends on another."""
         count = self.num_envs
         uniform = torch.rand(2, count, generator=self._random, device=self.device)
@@ -623,11 +603,11 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             share = self.library.durations.cumsum(0) / self.library.durations.sum()
             chosen = torch.searchsorted(share, uniform[0]).clamp(max=len(self.library) - 1)
         else:
-            chosen = self._per_world("clip", clip, torch.long)
+            chosen = checks.per_world("clip", clip, (count,), self._clip)
             if chosen.min() < 0 or chosen.max() >= len(self.library):
                 raise SettingError(f"clip must be in 0 to {len(self.library) - 1}, found {chosen.min()} to {chosen.max()}")
         if phase is not None:
-            uniform[1] = self._per_world("phase", phase, torch.float32)
+            uniform[1] = checks.per_world("phase", phase, (count,), self._start)
             if not ((uniform[1] >= 0) & (uniform[1] < 1)).all():
                 raise SettingError("phase must be in [0, 1)")
         # a clip that does not loop must leave at least one step to take
@@ -639,36 +619,34 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self._offset = self._offset.masked_fill(mask.unsqueeze(-1), 0.0)
         worlds = self._where(mask)
         reference = self._sampled(worlds, self._start[worlds])
+        if place is not None or not self.ground.flat:
+            there = self._places(place)[worlds] - reference.root_position * reference.root_position.new_tensor([1.0, 1.0, 0.0])
+            self._offset[worlds] = torch.where(mask[worlds].unsqueeze(-1), there, self._offset[worlds])
+            reference = self.ground.lifted(reference.moved(self._offset[worlds]))
         qpos = reference.qpos.to(self._qpos.dtype)
         if joint_noise is not None:
-            noise = self._per_world("joint_noise", joint_noise, qpos.dtype)
+            noise = checks.per_world("joint_noise", joint_noise, (count,), self._qpos)
             if not ((noise >= 0) & (noise < math.inf)).all():
                 raise SettingError("joint_noise must be a number of at least 0 rad")
-            qpos = self._disturbed(qpos, noise[worlds])
+            qpos = self.layout.disturbed(qpos, noise[worlds], self._random)
         self._new_qpos[worlds], self._new_qvel[worlds] = qpos, reference.qvel.to(self._qvel.dtype)
         self.simulation.reset(mask, self._new_qpos, self._new_qvel)
         self._sense(_ALL if isinstance(worlds, slice) or len(worlds) == count else worlds)
         if self._task is not None:
             self._task.reset(mask, self._scene(), self._random)
+        self._sensors.reset(mask, self._random)
 
-    def _per_world(self, name: str, value: Any, dtype: torch.dtype) -> Tensor:
-        """One number for all worlds or one for each, (W,)."""
-        try:
-            return torch.as_tensor(value, dtype=dtype, device=self.device).expand(self.num_envs)
-        except (RuntimeError, TypeError, ValueError):
-            raise SettingError(f"{name} must be one number or {self.num_envs}, found {str(value)[:60]}") from None
+    def _places(self, place: Any) -> Tensor:
+        """Where each world's root begins its episode, (W, 3) m, z 0: as told, or by chance."""
+        if place is not None:
+            return pad(checks.per_world("place", place, (self.num_envs, 2), self._start), (0, 1))
+        seconds = self.max_episode_steps * self.control_step
+        travel = (self.library.displacement[:, :2] / self.library.durations.unsqueeze(-1) * seconds)[self._clip]
+        return self.ground.start(torch.rand(self.num_envs, 2, generator=self._random, device=self.device), travel)
 
-    def _disturbed(self, qpos: Tensor, noise: Tensor) -> Tensor:
-        """Joints turned by normal noise of a standard deviation for each world, (W,) rad."""
-        qpos = qpos.clone()
-        balls = self.layout.balls.view(-1, 4)[1:]
-        normal: dict[str, Any] = {"generator": self._random, "dtype": qpos.dtype, "device": self.device}
-        turn = torch.randn(len(qpos), len(balls), 3, **normal) * noise[:, None, None]
-        qpos[:, balls] = rot.multiply(qpos[:, balls], rot.from_rotation_vector(turn))
-        qpos[:, self.layout.hinges] += noise[:, None] * torch.randn(len(qpos), len(self.layout.hinges), **normal)
-        return qpos
-
-    def _out(self, value: Tensor) -> Any:
+    def _out(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: self._out(part) for name, part in value.items()}
         return value.numpy(force=True) if self.output == "numpy" else value
 
 

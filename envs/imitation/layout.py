@@ -10,8 +10,11 @@ import torch
 from torch import Tensor
 
 from mprl.envs.imitation import observations
+from mprl.envs.imitation.ground import Ground
 from mprl.envs.imitation.rewards import Motion, joint_weights
+from mprl.envs.imitation.terrain import GROUND_GROUP, Terrain
 from mprl.motion import Reference
+from mprl.motion import rotations as rot
 from mprl.motion.characters.character import Character
 from mprl.simulation.interface import Simulation
 
@@ -22,7 +25,7 @@ SPEED_RANGE = 15.0
 
 
 class State(NamedTuple):
-    """The simulation's state in float32, read once a step: qpos in parts, qvel, body origins, sensors."""
+    """The simulation's state in float32, read once a step: qpos in parts, qvel, body origins, sensors; levelled (`ground.Ground`)."""
 
     root_position: Tensor  # (W, 3)
     rotations: Tensor  # (W, 1 + balls, 4)
@@ -37,9 +40,13 @@ class State(NamedTuple):
         return self if isinstance(worlds, slice) else State(*(value[worlds] for value in self))
 
 
-def simulated(character: Character) -> mujoco.MjSpec:
-    """The character's model with what the environment asks of it: its rate, sensors of the centre of mass, room in torque limits."""
+def simulated(character: Character, terrain: Terrain | None = None) -> mujoco.MjSpec:
+    """The character's model with what the environment asks of it: its rate, terrain, sensors of the centre of mass, room in its limits."""
     spec = character.spec()
+    if terrain is not None:
+        terrain.put_into(spec)
+    for geom in spec.worldbody.geoms:
+        geom.group = GROUND_GROUP
     spec.option.timestep = 1.0 / PHYSICS_RATE
     limits = character.model.actuator_forcerange[:, 1]
     dampings = character.damping_lag * character.model.actuator_gainprm[:, 0]
@@ -59,6 +66,7 @@ class Layout:
         character: who is simulated.
         simulation: of `simulated(character)`.
         contact_bodies: bodies that may touch the ground.
+        ground: below them.
 
     Attributes:
         balls, hinges: where the root's and the ball joints' quaternions (flat) and the hinges' angles lie in qpos.
@@ -68,8 +76,9 @@ class Layout:
         lag: damping / kp, (nu,) s.
     """
 
-    def __init__(self, character: Character, simulation: Simulation, contact_bodies: Collection[str]) -> None:
+    def __init__(self, character: Character, simulation: Simulation, contact_bodies: Collection[str], ground: Ground) -> None:
         model, device = simulation.model, simulation.device
+        self._ground = ground
         index = {name: i for i, name in enumerate(character.body_names)}
 
         def as_index(values: Any) -> Tensor:
@@ -95,15 +104,26 @@ class Layout:
         """The state of all worlds, or of those at some indices: a copy of what the simulation goes on to change."""
         copy: dict[str, Any] = {"dtype": torch.float32, "copy": True}
         qpos, sensors = self._qpos[worlds].to(**copy), self._sensors[worlds].to(**copy)
-        return State(
-            qpos[:, :3],
-            qpos.index_select(1, self.balls).unflatten(1, (-1, 4)),
-            qpos.index_select(1, self.hinges),
-            self._qvel[worlds].to(**copy),
-            self._xpos[worlds, 1:].to(**copy),
-            sensors[:, self._com],
-            sensors[:, self._com_velocity],
-        )
+        velocity, bodies = self._qvel[worlds].to(**copy), self._xpos[worlds, 1:].to(**copy)
+        com, com_velocity = sensors[:, self._com], sensors[:, self._com_velocity]
+        if not self._ground.flat:  # heights are told above the guide, vertical speeds along it
+            height, gradient = self._ground.guide(qpos)
+            climb = (gradient * velocity[:, :2]).sum(dim=-1)
+            for value, less in ((qpos, height), (com, height), (velocity, climb), (com_velocity, climb)):
+                value[:, 2] -= less
+            bodies[..., 2] -= height.unsqueeze(-1)
+        rotations = qpos.index_select(1, self.balls).unflatten(1, (-1, 4))
+        return State(qpos[:, :3], rotations, qpos.index_select(1, self.hinges), velocity, bodies, com, com_velocity)
+
+    def disturbed(self, qpos: Tensor, noise: Tensor, random: torch.Generator) -> Tensor:
+        """Positions (W, nq) with joints turned by normal noise of a standard deviation for each world, (W,) rad."""
+        qpos = qpos.clone()
+        balls = self.balls.view(-1, 4)[1:]
+        normal: dict[str, Any] = {"generator": random, "dtype": qpos.dtype, "device": qpos.device}
+        turn = torch.randn(len(qpos), len(balls), 3, **normal) * noise[:, None, None]
+        qpos[:, balls] = rot.multiply(qpos[:, balls], rot.from_rotation_vector(turn))
+        qpos[:, self.hinges] += noise[:, None] * torch.randn(len(qpos), len(self.hinges), **normal)
+        return qpos
 
     def motion(self, state: State) -> Motion:
         """What rewards compare, of the characters."""

@@ -54,17 +54,19 @@ def local_end_effectors(root_position: Tensor, direction: Tensor, end_effectors:
     return to_heading_frame(relative, direction)
 
 
-def observe(root_position: Tensor, rotations: Tensor, hinges: Tensor, velocity: Tensor, key_bodies: Tensor, targets: Targets) -> Tensor:
+def observe(
+    root_position: Tensor, rotations: Tensor, hinges: Tensor, velocity: Tensor | None, key_bodies: Tensor, targets: Targets
+) -> Tensor:
     """The observation, (W, 28 + 6 balls + hinges + (nv - 6) + 3 (key bodies - 5) + K (9 + nu)).
 
     In this order: root height; root rotation (6-D) and linear velocity in the heading frame, angular velocity in the body;
     rotations of the ball joints (6-D); hinge angles; joint velocities x .1; key bodies relative to the point below the root;
     for each target its root position relative to the root and its root rotation (6-D), in the heading frame, and its actuator
-    targets.
+    targets. Without `velocity` those of the root and of the joints are left out: nv numbers fewer.
 
     Args:
         root_position: (W, 3) m. rotations: root and ball joints, (W, 1 + balls, 4). hinges: (W, hinges) rad.
-        velocity: (W, nv). key_bodies: hands, feet, head, (W, N, 3) m, world. targets: K coming moments of the reference.
+        velocity: (W, nv), or None. key_bodies: hands, feet, head, (W, N, 3) m, world. targets: K coming moments of the reference.
     """
     worlds, balls, ahead = len(root_position), rotations.shape[1] - 1, targets.root_position.shape[1]
     six_d = rot.to_six_d(torch.cat((rotations, targets.root_rotation), dim=1))
@@ -73,7 +75,7 @@ def observe(root_position: Tensor, rotations: Tensor, hinges: Tensor, velocity: 
     vectors = torch.cat(
         (
             own.reshape(worlds, 2, 3),
-            velocity[:, None, :3],
+            *(() if velocity is None else (velocity[:, None, :3],)),
             key_bodies - ground,
             targets.root_position - root_position.unsqueeze(1),
             coming.reshape(worlds, 2 * ahead, 3),
@@ -85,16 +87,16 @@ def observe(root_position: Tensor, rotations: Tensor, hinges: Tensor, velocity: 
         (
             root_position[:, 2:],
             turned,
-            velocity[:, 3:6],
+            *(() if velocity is None else (velocity[:, 3:6],)),
             joints.flatten(1),
             hinges,
-            velocity[:, 6:] * VELOCITY_SCALE,
+            *(() if velocity is None else (velocity[:, 6:] * VELOCITY_SCALE,)),
             targets.control.flatten(1),
         ),
         dim=1,
     )
 
 
-def size(balls: int, hinges: int, nv: int, nu: int, key_bodies: int, ahead: int) -> int:
+def size(balls: int, hinges: int, nv: int, nu: int, key_bodies: int, ahead: int, velocity: bool = True) -> int:
     """Length of what `observe` returns."""
-    return 1 + 3 * (3 + key_bodies + 3 * ahead) + 3 + 6 * balls + hinges + (nv - 6) + ahead * nu
+    return 1 + 3 * (2 + key_bodies + 3 * ahead) + 6 * balls + hinges + velocity * nv + ahead * nu
