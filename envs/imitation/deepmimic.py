@@ -96,7 +96,37 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     bodies differ: each world's betas), in the heading frame
     (`envs/imitation/observations.py` gives the order): root height, rotation and velocities; ball joints as 6-D rotations, hinge
     angles, joint velocities x .1; hands, feet and head; and for each target frame the reference's root relative to the
-    character's and its joints. `phase_observation` adds (sin, cos) of the clip's phase.
+    character's and its joints. `phase_observation` adds (sin, cos) of the clip's phase; `velocity_observation=False` leaves out
+    the velocities of the root and the joints (34 numbers; SMPL body: 75), which a memory can make up for.
+
+    **Sensors**: with `sensors=("imu", "height_scan")`, or `{"imu": {"gyroscope_noise": 0.02}, ...}` with settings, the observation is a
+    `Dict`: `"state"`, as above, and what each sensor reads, `Box(-inf, inf, shape)`, float32. With `flat_observation` it is one
+    vector, the readings after the state.
+
+    | sensor | shape | reading | settings, and their defaults |
+    |---|---|---|---|
+    | `"imu"` | (6, 12) | of each body: orientation (6-D), angular rate, rad/s, and specific force, m/s², gravity included (9.81 upwards at rest), both in the sensor's axes (`imu.py`) | `bodies` (forearms, shanks, head, root); `frame` "heading", "root", "world"; `representation` "6d", "quaternion"; `gyroscope_noise`, `accelerometer_noise`, `orientation_noise`, `gyroscope_drift`, `accelerometer_drift`, `misplacement`, `misalignment` 0 |
+    | `"keypoints_3d"` | (15, 4) | x, y, z of each joint, m, and 1; zeros where missed (`keypoints.py`) | `bodies` (all); `frame` "heading", "root", "world"; `noise`, `dropout` 0 |
+    | `"keypoints_2d"` | (15, 3) | x to the right and y down, pixels, in a pinhole camera's picture, and 1; zeros where not seen | `bodies` (all); `width`, `height` 256; `fovy` 45; `lookat` (the root: the camera comes along), `azimuth` 90, `elevation` -10, `distance` 3.5; `noise`, `dropout` 0; `occlusion` False |
+    | `"height_scan"` | (17, 11) | z of the ground less z of the root, m, on a grid that turns with the heading; row 0 is furthest ahead, column 0 furthest left (`height_scan.py`) | `rows`, `columns`; `spacing` .1; `ahead` .4; `limit` 2; `noise` 0; `rays` False |
+
+    Noise is drawn once a control step, from the environment's own generator; it is part of `get_state`.
+
+    ## Terrain
+    One surface of 48 m x 24 m from (0, 0), which all worlds share; they begin at different places (`terrain.py`). At `difficulty` d = 0
+    it is level. A `Terrain` of your own does too.
+
+    | `terrain` | |
+    |---|---|
+    | `"flat"` (default) | the endless floor |
+    | `"slopes"` | ramps of 3 to 6 m along x, up and down, half to fully as steep as .35 d |
+    | `"stairs"` | flights of 4 to 8 steps, up and down, .35 m deep and .18 d m high, with landings of 1.6 to 2.4 m |
+    | `"gaps"` | ditches across the way, .6 d m wide and .5 m deep, every 1.2 to 2.4 m |
+    | `"rough"` | heights uniform in 0 to .12 d m, .25 m apart |
+
+    The reference walks on a smooth surface just above the ground, and across gaps, as it would on the floor: its root as high above it as
+    in the clip, its feet not bent to the slope. Heights and vertical speeds in observations, rewards and terminations are relative to
+    that surface below the root, so that on level ground nothing changes.
 
     ## Reward
     In [0, 1], 1 for perfect imitation. `reward="release"` (default) is that of the authors' code, `"paper"` the printed one,
@@ -105,8 +135,8 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
 
     ## Start of an episode
     Reference state initialisation: a clip and a phase, uniform over the clips' time. `reset(options={"phase": p, "clip": c,
-    "joint_noise": s})` chooses the phase in [0, 1) and the clip (a number or one per world), and adds normal noise of s rad to the
-    joints; `{"reset_mask": mask}` resets only some worlds (in autoreset mode DISABLED).
+    "joint_noise": s, "place": (x, y)})` chooses the phase in [0, 1) and the clip (a number or one per world), adds normal noise of s rad
+    to the joints, and says where the root begins, m (for all worlds or one for each); `{"reset_mask": mask}` resets only some worlds (in autoreset mode DISABLED).
 
     ## End of an episode
     | | when |
@@ -115,13 +145,14 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     | terminated | a body is over `tracking_termination` m (default .4; None: never) off its reference |
     | terminated | the physics diverged; the world is reported and reset |
     | truncated | `time_limit` seconds (default 20) have passed |
+    | truncated | the root is within 1 m of the terrain's border |
     | truncated | a clip that does not loop has ended (the authors' code calls this a failure; here the value beyond is bootstrapped) |
 
     ## Info
     Arrays (num_envs,): `reward_<term>` (each in (0, 1], unweighted), `tracking_error` (mean body distance, m),
     `local_tracking_error` (the same relative to the root), `saturation` (share of actuators held at their torque limit), `phase`, `clip`,
-    `terminated_contact`, `terminated_tracking`, `terminated_diverged`, `truncated_time`, `truncated_clip_end`. Where an episode
-    ended under SAME_STEP, `final_obs` (a full array) and the mask `_final_obs`.
+    `terminated_contact`, `terminated_tracking`, `terminated_diverged`, `truncated_time`, `truncated_clip_end`, and on terrain `truncated_edge`. Where an episode
+    ended under SAME_STEP, `final_obs` (a full array, or a dictionary of them) and the mask `_final_obs`.
 
     Args:
         num_envs: number of worlds.
@@ -149,6 +180,12 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         betas: shape of the SMPL body: 10 numbers, rows of them for different bodies in one batch, or "random" ("random 1.5").
         gender: "neutral", "female" or "male": of SMPL's own files; the free body is neutral.
         randomize: physics that differs between worlds: {"mass": (0.8, 1.2), ...}, or True for all of the table above.
+        terrain: "flat", "slopes", "stairs", "gaps", "rough", or a `Terrain`.
+        difficulty: of generated terrain, in [0, 1].
+        terrain_seed: of where its steps, ramps and gaps are.
+        velocity_observation: show the velocities of the root and the joints.
+        sensors: what else is observed: names, or {name: settings}, of the table above.
+        flat_observation: one vector in place of a dictionary.
 
     Raises:
         MprlError: one line, for anything a user can get wrong.

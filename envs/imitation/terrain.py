@@ -100,7 +100,13 @@ class Terrain:
             for plane in planes[1:]:
                 spec.delete(plane)
         spec.worldbody.add_geom(
-            name="terrain", type=mujoco.mjtGeom.mjGEOM_HFIELD, hfieldname="terrain", pos=[length / 2, width / 2, low], rgba=_COLOR, **like
+            name="terrain",
+            type=mujoco.mjtGeom.mjGEOM_HFIELD,
+            hfieldname="terrain",
+            pos=[length / 2, width / 2, low],
+            rgba=_COLOR,
+            castshadow=False,
+            **like,
         )
 
 
