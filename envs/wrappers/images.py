@@ -1,0 +1,134 @@
+"""Any environment seen as it is rendered: observations are pictures.
+
+    env = pixels(gymnasium.make("CartPole-v1", render_mode="rgb_array"), size=64, grey=True, stack=3)
+    envs = pixels(gymnasium.make_vec("CartPole-v1", num_envs=8, render_mode="rgb_array"), size=64, grey=True, stack=3)
+
+What `render()` gives is averaged over areas to the size asked for. MuJoCo environments are seen through cameras of any size, faster
+and without the detour, by `mprl.envs.wrappers.cameras`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import SyncVectorEnv, VectorEnv
+from numpy.typing import NDArray
+
+from mprl.envs.wrappers.looking import LookObservation, LookVectorObservation, Views
+from mprl.envs.wrappers.pygame_pictures import PygamePictures
+from mprl.envs.wrappers.resizing import Picture
+from mprl.envs.wrappers.stacking import FrameStack, FrameStackVector
+from mprl.errors import SettingError
+
+
+class PixelObservation(LookObservation):
+    """Observations are what a single environment renders: `Box(0, 255, (height, width, 3), uint8)`, one channel if grey.
+
+    Args:
+        env: made with `render_mode="rgb_array"`.
+        size: side of the square picture, or (height, width), pixels.
+        crop: (left, top, right, bottom) of the part of the frame to be seen, pixels of the frame.
+        grey: brightness in place of colours.
+        state: keep the environment's own observation: `Dict({"image": ..., "state": ...})`.
+        key: the picture's name in that.
+
+    Raises:
+        SettingError: another render mode, or a size or crop that cannot be.
+    """
+
+    def __init__(
+        self,
+        env: gym.Env[Any, Any],
+        size: int | Sequence[int] = 64,
+        *,
+        crop: Sequence[int] | None = None,
+        grey: bool = False,
+        state: bool = False,
+        key: str = "image",
+    ) -> None:
+        super().__init__(env, _Rendered(env, Picture.of(size, crop, grey), key), state)
+
+
+class PixelVectorObservation(LookVectorObservation):
+    """Observations are what each world of a batch renders: (W, height, width, 3) uint8, one channel if grey.
+
+    `final_obs` under SAME_STEP is a picture of the last state. To draw on several processors, wrap the single environments:
+    `gymnasium.make_vec(..., vectorization_mode="async", wrappers=[PixelObservation])`.
+
+    Args:
+        env: made with `render_mode="rgb_array"`, showing all of its worlds.
+        size, crop, grey, state, key: see `PixelObservation`.
+
+    Raises:
+        SettingError: as there; or the batch resets ended worlds before they can be seen.
+    """
+
+    def __init__(
+        self,
+        env: VectorEnv[Any, Any, Any],
+        size: int | Sequence[int] = 64,
+        *,
+        crop: Sequence[int] | None = None,
+        grey: bool = False,
+        state: bool = False,
+        key: str = "image",
+    ) -> None:
+        super().__init__(env, _Rendered(env, Picture.of(size, crop, grey), key), state)
+
+
+def pixels(env: Any, size: int | Sequence[int] = 64, *, stack: int = 1, **options: Any) -> Any:
+    """A single environment or a batch, seen in pictures of its own rendering; with the last `stack` of them in one.
+
+    Args:
+        env: made with `render_mode="rgb_array"`.
+        size: side of the square picture, or (height, width), pixels.
+        stack: frames in an observation, oldest first along the channels.
+        options: `crop`, `grey`, `state`, `key`: see `PixelObservation`.
+
+    Raises:
+        SettingError: see `PixelObservation`; a stack of less than one.
+    """
+    if isinstance(env, VectorEnv):
+        seen = PixelVectorObservation(env, size, **options)
+        return seen if stack == 1 else FrameStackVector(seen, stack)
+    if isinstance(env, gym.Env):
+        single = PixelObservation(env, size, **options)
+        return single if stack == 1 else FrameStack(single, stack)
+    raise SettingError(f"expected a Gymnasium environment (of gym.make or gym.make_vec), found {type(env).__name__}")
+
+
+class _Rendered:
+    """Looks at worlds by having them rendered."""
+
+    def __init__(self, env: Any, picture: Picture, key: str) -> None:
+        self._name = env.spec.id if env.spec is not None else type(env.unwrapped).__name__
+        if env.render_mode != "rgb_array":
+            modes = env.metadata.get("render_modes") or ()
+            advice = "make it with that" if "rgb_array" in modes else "it does not have that"
+            raise SettingError(f"{self._name}: pictures need render_mode='rgb_array', found {env.render_mode!r}; {advice}")
+        self.spaces = {key: gym.spaces.Box(0, 255, picture.shape, np.uint8)}
+        self._env, self._key, self._count = env, key, getattr(env, "num_envs", 1)
+        self._draw = PygamePictures(picture)
+
+    def seed(self, seed: int | None) -> None:
+        pass
+
+    def begin(self, worlds: NDArray[np.int64]) -> None:
+        pass
+
+    def look(self, worlds: NDArray[np.int64]) -> Views:
+        single = self._env.unwrapped.envs if isinstance(self._env.unwrapped, SyncVectorEnv) else None
+        if single is not None:  # only those in question
+            found = [self._draw(single[world].render)[0] for world in worlds]
+        else:
+            every = self._draw(self._env.render)
+            if len(every) != self._count:
+                raise SettingError(f"{self._name}: render() shows {len(every)} of {self._count} worlds; all must be (render_worlds=)")
+            found = every if len(worlds) == self._count else [every[world] for world in worlds]
+        return {self._key: np.stack(found)}
+
+    def close(self) -> None:
+        pass
