@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from mprl.envs.wrappers.looking import LookObservation, LookVectorObservation, Views
 from mprl.envs.wrappers.pygame_pictures import PygamePictures
+from mprl.envs.wrappers.randomisation import Draws, Filter, Randomisation
 from mprl.envs.wrappers.resizing import Picture
 from mprl.envs.wrappers.stacking import FrameStack, FrameStackVector
 from mprl.errors import SettingError
@@ -33,6 +34,7 @@ class PixelObservation(LookObservation):
         crop: (left, top, right, bottom) of the part of the frame to be seen, pixels of the frame.
         grey: brightness in place of colours.
         state: keep the environment's own observation: `Dict({"image": ..., "state": ...})`.
+        randomise: light, colour and place that differ between episodes.
         key: the picture's name in that.
 
     Raises:
@@ -47,9 +49,10 @@ class PixelObservation(LookObservation):
         crop: Sequence[int] | None = None,
         grey: bool = False,
         state: bool = False,
+        randomise: Randomisation | None = None,
         key: str = "image",
     ) -> None:
-        super().__init__(env, _Rendered(env, Picture.of(size, crop, grey), key), state)
+        super().__init__(env, _Rendered(env, Picture.of(size, crop, grey), randomise, key), state)
 
 
 class PixelVectorObservation(LookVectorObservation):
@@ -60,7 +63,7 @@ class PixelVectorObservation(LookVectorObservation):
 
     Args:
         env: made with `render_mode="rgb_array"`, showing all of its worlds.
-        size, crop, grey, state, key: see `PixelObservation`.
+        size, crop, grey, state, randomise, key: see `PixelObservation`.
 
     Raises:
         SettingError: as there; or the batch resets ended worlds before they can be seen.
@@ -74,9 +77,10 @@ class PixelVectorObservation(LookVectorObservation):
         crop: Sequence[int] | None = None,
         grey: bool = False,
         state: bool = False,
+        randomise: Randomisation | None = None,
         key: str = "image",
     ) -> None:
-        super().__init__(env, _Rendered(env, Picture.of(size, crop, grey), key), state)
+        super().__init__(env, _Rendered(env, Picture.of(size, crop, grey), randomise, key), state)
 
 
 def pixels(env: Any, size: int | Sequence[int] = 64, *, stack: int = 1, **options: Any) -> Any:
@@ -86,7 +90,7 @@ def pixels(env: Any, size: int | Sequence[int] = 64, *, stack: int = 1, **option
         env: made with `render_mode="rgb_array"`.
         size: side of the square picture, or (height, width), pixels.
         stack: frames in an observation, oldest first along the channels.
-        options: `crop`, `grey`, `state`, `key`: see `PixelObservation`.
+        options: `crop`, `grey`, `state`, `randomise`, `key`: see `PixelObservation`.
 
     Raises:
         SettingError: see `PixelObservation`; a stack of less than one.
@@ -103,7 +107,7 @@ def pixels(env: Any, size: int | Sequence[int] = 64, *, stack: int = 1, **option
 class _Rendered:
     """Looks at worlds by having them rendered."""
 
-    def __init__(self, env: Any, picture: Picture, key: str) -> None:
+    def __init__(self, env: Any, picture: Picture, randomise: Randomisation | None, key: str) -> None:
         self._name = env.spec.id if env.spec is not None else type(env.unwrapped).__name__
         if env.render_mode != "rgb_array":
             modes = env.metadata.get("render_modes") or ()
@@ -112,12 +116,17 @@ class _Rendered:
         self.spaces = {key: gym.spaces.Box(0, 255, picture.shape, np.uint8)}
         self._env, self._key, self._count = env, key, getattr(env, "num_envs", 1)
         self._draw = PygamePictures(picture)
+        self._filters: Draws[Filter] | None = None
+        if randomise is not None:
+            self._filters = Draws(self._count, lambda random, world: randomise.filter(random))
 
-    def seed(self, seed: int | None) -> None:
-        pass
+    def seed(self, seed: int | Sequence[int] | None) -> None:
+        if self._filters is not None and seed is not None:
+            self._filters.seed(seed)
 
     def begin(self, worlds: NDArray[np.int64]) -> None:
-        pass
+        if self._filters is not None:
+            self._filters.begin(worlds)
 
     def look(self, worlds: NDArray[np.int64]) -> Views:
         single = self._env.unwrapped.envs if isinstance(self._env.unwrapped, SyncVectorEnv) else None
@@ -128,6 +137,8 @@ class _Rendered:
             if len(every) != self._count:
                 raise SettingError(f"{self._name}: render() shows {len(every)} of {self._count} worlds; all must be (render_worlds=)")
             found = every if len(worlds) == self._count else [every[world] for world in worlds]
+        if self._filters is not None:
+            found = [self._filters[world](picture) for world, picture in zip(worlds.tolist(), found, strict=True)]
         return {self._key: np.stack(found)}
 
     def close(self) -> None:

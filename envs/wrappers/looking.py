@@ -7,7 +7,7 @@ as they are (DISABLED), looks, and resets them itself; to the outside it is SAME
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import gymnasium as gym
@@ -32,7 +32,7 @@ class Look(Protocol):
 
     spaces: dict[str, gym.spaces.Box]
 
-    def seed(self, seed: int | None) -> None:
+    def seed(self, seed: int | Sequence[int] | None) -> None:
         """Begin its random numbers anew; None: go on with them."""
 
     def begin(self, worlds: NDArray[np.int64]) -> None:
@@ -60,7 +60,7 @@ def joined_space(spaces: Mapping[str, gym.Space[Any]], state: gym.Space[Any] | N
     old = dict(state.spaces) if isinstance(state, gym.spaces.Dict) else {"state": state}
     twice = sorted(set(old) & set(spaces))
     if twice:
-        raise SettingError(f"the observation has a '{twice[0]}' already; give the new one another name with key=")
+        raise SettingError(f"the observation has a '{twice[0]}' already; give the new one another name with key= or prefix=")
     return gym.spaces.Dict({**old, **spaces})
 
 
@@ -130,7 +130,7 @@ class LookVectorObservation(VectorWrapper[Any, Any, Any, Any, Any]):
         mask = None if options is None else options.get("reset_mask")
         observation, info = self.env.reset(seed=seed, options=options)
         if seed is not None:
-            self._look.seed(seed if isinstance(seed, int) else hash(tuple(seed)) % 2**32)
+            self._look.seed([int(one or 0) for one in seed] if isinstance(seed, Sequence) else int(seed))
         begun = self._all if mask is None else np.flatnonzero(as_array(mask))
         self._ended[begun] = False
         return self._seen(observation, self._afresh(begun)), info

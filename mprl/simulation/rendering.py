@@ -109,7 +109,7 @@ def opengl_backend() -> str:
     return _choose(os.environ.get("MUJOCO_GL", "").lower().strip(), display, sys.platform)
 
 
-def _make_gl_context(width: int, height: int) -> Any:
+def make_gl_context(width: int, height: int) -> Any:
     """A current OpenGL context of the chosen back end."""
     backend = opengl_backend()
     try:
@@ -119,11 +119,11 @@ def _make_gl_context(width: int, height: int) -> Any:
         context = type(kind.__name__, (kind,), {"__del__": lambda self: None})(width, height)
         context.make_current()
     except Exception as error:  # each back end and driver has its own kinds of failure
-        raise _no_context(error) from error
+        raise no_context(error) from error
     return context
 
 
-def _no_context(error: Exception) -> RenderingError:
+def no_context(error: Exception) -> RenderingError:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     wish = os.environ.get("MUJOCO_GL", "")
     advice = f"unset MUJOCO_GL={wish} to have one chosen that works" if wish else _MISSING
@@ -351,7 +351,7 @@ class SceneRenderer:
         self._open()
 
     def _open(self) -> None:
-        self._gl = _make_gl_context(self.width, self.height)
+        self._gl = make_gl_context(self.width, self.height)
         try:
             self._context = mujoco.MjrContext(self._stage, mujoco.mjtFontScale.mjFONTSCALE_100.value)
             mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._context)
@@ -361,7 +361,7 @@ class SceneRenderer:
                 mujoco.mjr_uploadHField(self._model, self._context, index)
         except mujoco.FatalError as error:
             self.close()
-            raise _no_context(error) from error
+            raise no_context(error) from error
 
     def _replace_floor(self) -> float:
         """Hides the model's horizontal planes; their height, or 0 m."""
