@@ -36,8 +36,9 @@ class PygamePictures:
         """Pictures of the frame, or the frames, that `render` gives."""
         if self._fits is None:
             whole = [self._picture(frame) for frame in frames(render())]
-            self._fits = "pygame" in sys.modules and self._same(whole, self._shrunk(render))
-            return whole
+            small = self._shrunk(render) if "pygame" in sys.modules else None
+            self._fits = self._same(whole, small)
+            return small if small is not None and self._fits else whole  # as all that follow
         if self._fits:
             small = self._shrunk(render)
             if small is not None:

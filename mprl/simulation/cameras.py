@@ -33,7 +33,8 @@ BACKGROUND = -1
 FLOORS = 4  # kinds of floor to choose from
 
 _RND = mujoco.mjtRndFlag
-_STATIC_SURFACES = (mujoco.mjtGeom.mjGEOM_PLANE, mujoco.mjtGeom.mjGEOM_HFIELD)
+_SURFACES = (mujoco.mjtGeom.mjGEOM_PLANE, mujoco.mjtGeom.mjGEOM_HFIELD)
+_TILE = 20.0  # m; textures of floors repeat after whole parts of it
 _HIDDEN = 5  # a group of shapes that MuJoCo does not draw by default
 _SUN = np.array([0.30, 0.45, -0.84])  # direction of its light
 
@@ -50,7 +51,7 @@ _STAGE = """
     <material name="grid" texture="grid" texuniform="true" texrepeat="0.5 0.5"/>
     <material name="plain" texture="plain" texuniform="true"/>
     <material name="speckled" texture="speckled" texuniform="true" texrepeat="0.5 0.5"/>
-    <material name="checker" texture="checker" texuniform="true" texrepeat="0.7 0.7"/>
+    <material name="checker" texture="checker" texuniform="true" texrepeat="1 1"/>
   </asset>
 </mujoco>
 """
@@ -127,7 +128,9 @@ class CameraRenderer:
         self._eyes = eyes(model, self.camera) if isinstance(self.camera, Head) else None
         self._root = root(model, self.camera) if isinstance(self.camera, Tracking) else 0
         self._view = self._make_view()
+        self._shadows, self._risen = shadows, False
         self._option = mujoco.MjvOption()
+        self._known: tuple[int, list[tuple[int, bool, bool]]] = (-1, [])
         self._staged = model.nskin == 0 and (model.ntex == 0 or "rgb" not in self.kinds)
         self._scene = mujoco.MjvScene(model, maxgeom=2 * model.ngeom + model.nsite + 4 * model.ntendon + 100)
         self._scene.flags[_RND.mjRND_SHADOW] = shadows
@@ -230,10 +233,11 @@ class CameraRenderer:
             self._look_from_head(self._eyes)
         if appearance.shift is not None or appearance.turn is not None or appearance.zoom != 1:
             _shake(scene, appearance)
-        if self._staged and "rgb" in self.kinds:
-            self._dress(model, appearance.floor)
+        if self._staged:
+            self._lay_floors(model, appearance.floor)
         if appearance is not PLAIN:
             _recolour(scene, appearance)
+            self._risen = False  # to be set anew
 
     def _look_from_head(self, found: Any) -> None:
         rotation = self._data.xmat[found.body].reshape(3, 3)
@@ -248,22 +252,50 @@ class CameraRenderer:
             if light.headlight:  # it is at the camera
                 light.pos[:], light.dir[:] = position, axes[:, 0]
 
-    def _dress(self, model: mujoco.MjModel, floor: int) -> None:
-        """Grid and sun for a model without."""
+    def _lay_floors(self, model: mujoco.MjModel, floor: int) -> None:
+        """Grid and sun for a model without; endless planes below the camera."""
         scene = self._scene
-        for geom in scene.geoms[: scene.ngeom]:
-            textured = geom.matid < 0 and geom.type in _STATIC_SURFACES and geom.objtype == mujoco.mjtObj.mjOBJ_GEOM
-            geom.matid = floor if textured and model.body_weldid[model.geom_bodyid[geom.objid]] == 0 else -1
-            if geom.matid >= 0:
-                geom.rgba[:3], geom.texuniform = 1.0, 1
-        if model.nlight == 0:
-            sun = scene.lights[scene.nlight]
-            scene.nlight += 1
-            sun.type, sun.headlight, sun.castshadow, sun.texid, sun.id = mujoco.mjtLightType.mjLIGHT_DIRECTIONAL, 0, 1, -1, -1
-            sun.pos[:], sun.dir[:] = self._data.xpos[self._root] - 4 * _SUN, _SUN / np.linalg.norm(_SUN)
-            sun.ambient[:], sun.diffuse[:], sun.specular[:] = 0.25, 0.5, 0.2
-            sun.attenuation[:] = 1, 0, 0
-            sun.intensity, sun.range, sun.cutoff, sun.exponent = 0.0, 10.0, 45.0, 10.0
+        if model.nmat:  # they belong to a context of the model's own; their colours are the shapes' already
+            for geom in scene.geoms[: scene.ngeom]:
+                geom.matid = -1
+        for index, plain, endless in self._floors(model):
+            geom = scene.geoms[index]
+            if plain:
+                geom.matid, geom.texuniform, geom.rgba[:3], geom.specular = floor, 1, 1.0, 0.0
+            if endless:
+                origin, rotation = self._data.geom_xpos[geom.objid], self._data.geom_xmat[geom.objid].reshape(3, 3)
+                below = (scene.camera[0].pos - origin) @ rotation
+                geom.pos[:] = origin + rotation[:, :2] @ (_TILE * np.round(below[:2] / _TILE))
+                geom.size[:2] = _half(model)
+        if model.nlight == 0 and "rgb" in self.kinds:
+            self._shine()
+
+    def _shine(self) -> None:
+        """A sun, after the headlight. It stays in the scene's memory from picture to picture, uncounted."""
+        scene = self._scene
+        sun = scene.lights[scene.nlight]
+        scene.nlight += 1
+        if self._shadows:  # its shadow map comes along
+            sun.pos[:] = self._data.xpos[self._root] - 4 * _SUN
+        if self._risen:
+            return
+        self._risen = True
+        sun.type, sun.headlight, sun.castshadow, sun.texid, sun.id = mujoco.mjtLightType.mjLIGHT_DIRECTIONAL, 0, 1, -1, -1
+        sun.dir[:] = _SUN / np.linalg.norm(_SUN)
+        sun.ambient[:], sun.diffuse[:], sun.specular[:] = 0.25, 0.5, 0.2
+        sun.attenuation[:] = 1, 0, 0
+        sun.intensity, sun.range, sun.cutoff, sun.exponent = 0.0, 10.0, 45.0, 10.0
+
+    def _floors(self, model: mujoco.MjModel) -> list[tuple[int, bool, bool]]:
+        """Surfaces in the scene: (place, shows a texture of ours, is endless). The same in every picture, unless shapes are hidden."""
+        scene = self._scene
+        if scene.ngeom != self._known[0]:
+            fixed = model.body_weldid[model.geom_bodyid] == 0
+            plain = np.isin(model.geom_type, _SURFACES) & fixed & (model.geom_matid < 0) & ("rgb" in self.kinds)
+            endless = [model.geom_type[i] == mujoco.mjtGeom.mjGEOM_PLANE and _endless(model, i) for i in range(model.ngeom)]
+            shapes = [(i, geom.objid) for i, geom in enumerate(scene.geoms[: scene.ngeom]) if geom.objtype == mujoco.mjtObj.mjOBJ_GEOM]
+            self._known = scene.ngeom, [(i, bool(plain[g]), bool(endless[g])) for i, g in shapes if plain[g] or endless[g]]
+        return self._known[1]
 
     def _read(self) -> dict[str, NDArray[Any]]:
         found: dict[str, NDArray[Any]] = {}
@@ -348,15 +380,31 @@ def _stage(model: mujoco.MjModel, textures: bool) -> mujoco.MjModel:
     """
     spec = mujoco.MjSpec.from_string(_STAGE) if textures else mujoco.MjSpec()
     for geom in np.flatnonzero(model.geom_type == mujoco.mjtGeom.mjGEOM_PLANE):
-        plane = spec.worldbody.add_geom(type=mujoco.mjtGeom.mjGEOM_PLANE, size=model.geom_size[geom])
+        half = model.geom_size[geom, :2]
+        plane = spec.worldbody.add_geom(type=mujoco.mjtGeom.mjGEOM_PLANE, size=[*(_half(model) if _endless(model, geom) else half), 1])
         plane.material = "grid" if textures else ""
     for index in range(model.nmesh):
         spec.add_mesh(name=f"mesh{index}", uservert=[0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1], userface=[0, 2, 1, 0, 1, 3, 0, 3, 2, 1, 2, 3])
     for index in range(model.nhfield):
         spec.add_hfield(name=f"hfield{index}", size=[1, 1, 1, 1], nrow=2, ncol=2, userdata=[0, 0, 0, 1])
     stage = spec.compile()
+    stage.vis.quality.numslices, stage.vis.quality.numstacks, stage.vis.quality.numquads = 20, 10, 1  # of round and flat shapes
     stage.stat.extent, stage.vis.map.znear, stage.vis.map.zfar = model.stat.extent, model.vis.map.znear, model.vis.map.zfar
     return stage
+
+
+def _endless(model: mujoco.MjModel, geom: int) -> bool:
+    """Whether a plane without edges is drawn as one large square that comes along with the camera.
+
+    MuJoCo draws it in 40 000 squares, which takes 5 ms of a picture's 6. Many are needed only where a lamp lights a part of them.
+    """
+    return bool((model.geom_size[geom, :2] == 0).all() and model.nlight == 0)
+
+
+def _half(model: mujoco.MjModel) -> tuple[float, float]:
+    """Half the sides of that square, m: to the far plane."""
+    side = model.vis.map.zfar * model.stat.extent + _TILE
+    return side, side
 
 
 def _shake(scene: mujoco.MjvScene, appearance: Appearance) -> None:

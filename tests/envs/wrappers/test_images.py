@@ -227,7 +227,7 @@ def test_cartpole_is_the_area_average_of_its_frame(make, crop):
     env = make(render_mode="rgb_array")
     seen = pixels(env, 64, crop=crop)
     seen.reset(seed=1)
-    for _ in range(2):  # the frame of the reset is made from the whole one, these are not
+    for _ in range(2):
         observation, *_ = seen.step(np.ones(3, int) if hasattr(env, "num_envs") else 1)
         assert (observation in seen.observation_space) and observation.std() > 5
         for mine, frame in zip(observation.reshape(-1, 64, 64, 3), np.reshape(env.render(), (-1, 400, 600, 3)), strict=True):
