@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from mprl.errors import CheckpointError
-from mprl.files import VERSION, read_json, read_tensors, tensor_bytes, write_atomically
+from mprl.files import VERSION, read_json, read_tensors, tensor_chunks, write_atomically
 
 CONFIG, WEIGHTS = "config.json", "weights.safetensors"
 TRAINING, STATE = "training.json", "training.safetensors"
@@ -43,12 +43,12 @@ def write(folder: Path, config: dict[str, Any], weights: dict[str, Tensor], trai
         CheckpointError: the folder cannot be made or written.
     """
     files: dict[str, Callable[[], Iterable[Any]]] = {
-        WEIGHTS: lambda: tensor_bytes(weights),
+        WEIGHTS: lambda: tensor_chunks(weights),
         CONFIG: lambda: [json.dumps(config, indent=2).encode()],
     }
     if training is not None:
         tensors, numbers = training
-        files = {STATE: lambda: tensor_bytes(tensors), **files}
+        files = {STATE: lambda: tensor_chunks(tensors), **files}
         content = {
             "format": "mprl-training",
             "version": VERSION,

@@ -35,14 +35,19 @@ def as_folder(folder: Any) -> Path:
         raise CheckpointError(f"expected the path of a folder, found {folder!r}") from None
 
 
-def tensor_bytes(tensors: dict[str, Tensor]) -> Iterator[Any]:
+def tensor_chunks(tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> Iterator[Any]:
     """The bytes of a safetensors file, one tensor after the other and none of them copied: a replay memory may fill what memory there is.
 
     A length, as 8 bytes; so much JSON that says where each tensor is; their numbers, those of the widest types first, so that all are
     aligned (https://huggingface.co/docs/safetensors).
+
+    Args:
+        tensors: by name, on any device.
+        metadata: texts by name that lie in the same file.
     """
     order = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
-    places, end = {}, 0
+    places: dict[str, Any] = {"__metadata__": metadata} if metadata else {}
+    end = 0
     for name in order:
         value, begin = tensors[name], end
         end = begin + value.numel() * value.element_size()
@@ -96,7 +101,25 @@ def read_json(path: Path, kind: str, what: str) -> dict[str, Any]:
     return content
 
 
-def read_tensors(path: Path, device: torch.device | str) -> dict[str, Tensor]:
+def read_metadata(path: Path) -> dict[str, str]:
+    """The texts that lie beside the tensors of a safetensors file.
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except (OSError, ValueError, safetensors.SafetensorError) as error:
+        raise CheckpointError(f"{path}: cannot be read: {' '.join(str(error).split())[:120]}; is the file cut off?") from None
+
+
+def read_tensors(path: Path, device: torch.device | str = "cpu") -> dict[str, Tensor]:
+    """The tensors of a safetensors file.
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
     try:
         return safetensors.torch.load_file(path, device=str(device))
     except (OSError, ValueError, safetensors.SafetensorError) as error:

@@ -78,7 +78,7 @@ class Perception(nn.Module):
         content = {"format": "mprl-perception", "version": files.VERSION, **self.config()}
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            files.write_atomically(folder / WEIGHTS, files.tensor_bytes(self.network.state_dict()))
+            files.write_atomically(folder / WEIGHTS, files.tensor_chunks(self.network.state_dict()))
             files.write_atomically(folder / CONFIG, json.dumps(content, indent=2).encode())
         except OSError as error:
             raise CheckpointError(f"{error.filename or folder}: cannot be written: {error.strerror or error}") from None
