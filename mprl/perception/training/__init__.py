@@ -1,0 +1,1 @@
+"""What the trainer of perception models is made of."""
