@@ -56,7 +56,7 @@ class OnPolicySettings:
     normalize_observations: bool = True
     """Standardise observations by their running mean and variance."""
     recurrent: str = "none"
-    """Memory between the observations and the networks: none, lstm or gru."""
+    """Memory between the observations and the networks: none, lstm, gru or rnn."""
     recurrent_size: int = 64
     """Numbers in the memory; an LSTM has them twice."""
     averaging: str = "none"

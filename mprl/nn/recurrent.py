@@ -1,4 +1,4 @@
-"""Memory for policies: an LSTM or GRU that forgets where an episode begins.
+"""Memory for policies: an LSTM, GRU or plain recurrent network that forgets where an episode begins.
 
 While acting it goes step by step; learning takes a whole chunk of steps at once and gives the same outputs. There the episodes in a
 chunk are cut apart, each a sequence of its own, so that one call of torch's runs them all, however many begin on the way.
@@ -14,15 +14,15 @@ from torch.nn.utils.rnn import PackedSequence
 
 from mprl.errors import SettingError
 
-KINDS = ("lstm", "gru")
-State = tuple[Tensor, ...]  # (h,) of a GRU, (h, c) of an LSTM, each (W, hidden_size)
+KINDS = ("lstm", "gru", "rnn")
+State = tuple[Tensor, ...]  # (h, c) of an LSTM, (h,) of the others, each (W, hidden_size)
 
 
 class Recurrent(nn.Module):
     """A recurrent layer over W worlds.
 
     Args:
-        kind: "lstm" (Hochreiter & Schmidhuber 1997) or "gru" (Cho et al. 2014).
+        kind: "lstm" (Hochreiter & Schmidhuber 1997), "gru" (Cho et al. 2014) or "rnn" (Elman 1990; tanh).
         inputs: numbers in an input.
         hidden_size: numbers in an output, and in each tensor of the state.
 
@@ -30,14 +30,14 @@ class Recurrent(nn.Module):
         SettingError: another kind.
     """
 
-    layer: Any  # nn.LSTM or nn.GRU
+    layer: Any  # nn.LSTM, nn.GRU or nn.RNN
 
     def __init__(self, kind: str, inputs: int, hidden_size: int) -> None:
         super().__init__()
         if kind not in KINDS:
             raise SettingError(f"a recurrent layer must be one of {', '.join(KINDS)}, found '{kind}'")
         self.kind, self.inputs, self.hidden_size = kind, inputs, hidden_size
-        self.layer = (nn.LSTM if kind == "lstm" else nn.GRU)(inputs, hidden_size)
+        self.layer = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}[kind](inputs, hidden_size)
         for name, weight in self.layer.named_parameters():
             if name.startswith("weight"):
                 for gate in weight.split(hidden_size):
@@ -69,8 +69,8 @@ class Recurrent(nn.Module):
             state = forget(state, reset)
         layer = self.layer
         weights = layer.weight_ih_l0, layer.weight_hh_l0, layer.bias_ih_l0, layer.bias_hh_l0
-        if self.kind == "gru":
-            hidden = torch.gru_cell(inputs, state[0], *weights)
+        if self.kind != "lstm":
+            hidden = (torch.gru_cell if self.kind == "gru" else torch.rnn_tanh_cell)(inputs, state[0], *weights)
             return hidden, (hidden,)
         hidden, cell = torch.lstm_cell(inputs, state, *weights)
         return hidden, (hidden, cell)
@@ -124,7 +124,7 @@ class Recurrent(nn.Module):
 
     def _joined(self, state: State) -> Tensor | State:
         """As torch's layer takes it."""
-        return state[0] if self.kind == "gru" else state
+        return state if self.kind == "lstm" else state[0]
 
     def _parts(self, state: Tensor | State) -> State:
         return (state,) if isinstance(state, Tensor) else tuple(state)

@@ -253,7 +253,7 @@ def test_saved_and_loaded_it_still_knows(knower, tmp_path):
             r"state of shapes \(1, 16\), \(1, 16\), found \(1, 3\)",
         ),
         (lambda agent: agent.predict(np.zeros(2, np.float32), np.zeros((2, 3, 16))), r"expected a state of shapes"),
-        (lambda _: PPO(Cue(), recurrent="rnn"), "recurrent must be one of none, lstm, gru, found 'rnn'"),
+        (lambda _: PPO(Cue(), recurrent="ltsm"), "recurrent must be one of none, lstm, gru, rnn, found 'ltsm'"),
         (lambda _: PPO(Cue(), recurrent="gru", recurrent_size=0), "recurrent_size must be positive"),
     ],
 )

@@ -92,5 +92,5 @@ def test_an_lstm_by_hand():
 
 
 def test_a_kind_that_does_not_exist_is_refused():
-    with pytest.raises(SettingError, match="one of lstm, gru, found 'rnn'"):
-        Recurrent("rnn", 1, 1)
+    with pytest.raises(SettingError, match="one of lstm, gru, rnn, found 'ltsm'"):
+        Recurrent("ltsm", 1, 1)
