@@ -26,6 +26,16 @@ _PLACES = {
     "vae": "autoencoders.vae:VAE",
     "conditional_vae": "autoencoders.vae:ConditionalVAE",
     "vq_vae": "autoencoders.vq_vae:VQVAE",
+    "rnn": "histories.recurrent:RNN",
+    "lstm": "histories.recurrent:LSTM",
+    "gru": "histories.recurrent:GRU",
+    "tcn": "histories.tcn:TCN",
+    "causal_transformer": "histories.transformer:CausalTransformer",
+    "history_regression": "histories.regression:HistoryRegression",
+    "image_state": "selfsupervised.contrastive:ImageState",
+    "curl": "selfsupervised.contrastive:Curl",
+    "masked_autoencoder": "selfsupervised.masked:MaskedAutoEncoder",
+    "dino": "selfsupervised.dino:DINO",
 }
 NAMES = tuple(_PLACES)
 

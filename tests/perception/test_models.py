@@ -12,6 +12,7 @@ from mprl.perception import models
 
 IMAGE, HISTORY = (3, 40, 40), (12, 5)
 SHAPES = dict.fromkeys(models.NAMES, IMAGE)
+SHAPES |= dict.fromkeys(("rnn", "lstm", "gru", "tcn", "causal_transformer", "history_regression"), HISTORY)
 
 
 SIZES = dict.fromkeys(models.NAMES, 16) | {"vq_vae": 50}  # 5 x 5 cells of 2 numbers
