@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 from torch import Tensor, nn
 
@@ -37,7 +37,7 @@ class Network(nn.Module):
     shape: tuple[int, ...]
     features: int
 
-    def __new__(cls, *positional: Any, **named: Any) -> Network:
+    def __new__(cls, *positional: Any, **named: Any) -> Self:
         network = super().__new__(cls)
         signature = inspect.signature(cls.__init__)
         bound = signature.bind_partial(network, *positional, **named)  # partial: a copy is made without any

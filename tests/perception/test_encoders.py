@@ -33,12 +33,12 @@ def test_the_plain_cnn_is_stable_baselines3s_nature_cnn():
 
 
 def test_a_cnn_sees_as_far_as_it_says():
-    network = CNN((1, 40, 40), 4, channels=(4, 4), kernels=(3, 3), strides=(2, 1), paddings=(0, 0), dilations=(1, 2))
+    network = CNN((1, 40, 40), 4, channels=(4, 4), kernels=(3, 3), strides=(2, 1), dilations=(1, 2), activation="elu")
     assert network.receptive_field == 3 + 2 * 2 * 2
     batch = images(1, (1, 40, 40)).requires_grad_()
     (network.cnn[:-1](batch)[0, :, 0, 0] ** 2).sum().backward()
     rows = batch.grad[0, 0].abs().sum(1).nonzero().flatten()
-    assert rows.max() < network.receptive_field
+    assert rows.max() == network.receptive_field - 1
 
 
 @pytest.mark.parametrize("norm", ["none", "batch", "group"])
@@ -128,13 +128,13 @@ def test_segmentation_learns_what_a_threshold_tells(kind):
     network = kind((1, 16, 16), 8, classes=2, channels=(8, 8), norm="none")  # an absolute value tells
     optimizer = torch.optim.AdamW(network.parameters(), 1e-2)
     generator = torch.Generator().manual_seed(0)
-    for _ in range(40):
+    for _ in range(25):
         smooth = functional.interpolate(torch.rand(8, 1, 4, 4, generator=generator), 16, mode="bilinear")
         loss, metrics = network.loss({"input": smooth, "target": smooth[:, 0] > 0.5})
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert metrics["accuracy"] > 0.9 and metrics["iou"] > 0.75
+    assert metrics["accuracy"] > 0.85 and metrics["iou"] > 0.7
 
 
 def test_mean_intersection_over_union_by_hand():

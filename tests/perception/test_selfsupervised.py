@@ -50,7 +50,7 @@ def test_pictures_find_their_states():
     torch.manual_seed(0)
     network = ImageState((1, 16, 16), 16, state_size=1, **SMALL)
     optimizer = torch.optim.AdamW(network.parameters(), 3e-3)
-    for step in range(60):
+    for step in range(40):
         states = torch.rand(16, 1, generator=torch.Generator().manual_seed(step))
         bars = (torch.arange(16) <= 16 * states).float()[:, None, None, :].expand(-1, 1, 16, -1)
         loss, metrics = network.loss({"input": bars, "state": states})
@@ -169,11 +169,10 @@ def test_without_centring_all_pictures_get_one_answer(centre_momentum, survives)
     network = DINO((1, 16, 16), 16, prototypes=16, centre_momentum=centre_momentum, **settings)
     optimizer = torch.optim.AdamW(network.student.parameters(), 3e-3)
     generator = torch.Generator().manual_seed(0)
-    for _ in range(80):
-        places = torch.randint(0, 4, (32, 2), generator=generator)
-        squares = torch.zeros(32, 1, 16, 16)
-        for square, (row, column) in zip(squares, 4 * places, strict=True):
-            square[0, row : row + 4, column : column + 4] = 1
+    for _ in range(60):
+        rows, columns = torch.randint(0, 4, (2, 32, 1), generator=generator)
+        cells = (torch.arange(16) == 4 * rows + columns).float().view(32, 1, 4, 4)
+        squares = functional.interpolate(cells, 16)
         loss, metrics = network.loss({"input": squares}, generator)
         optimizer.zero_grad()
         loss.backward()
