@@ -12,7 +12,7 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec, load_env_creator
@@ -21,6 +21,9 @@ import mprl  # noqa: F401  registers our environments
 from mprl import memory
 from mprl.errors import SettingError, unknown_name
 from mprl.imports import user_module
+
+if TYPE_CHECKING:
+    from mprl.envs.wrappers import Source
 
 # Given by options of the command itself, or of no use on a command line.
 _NOT_OPTIONS = ("self", "num_envs", "render_mode", "output", "device", "autoreset_mode")
@@ -59,13 +62,16 @@ def makes_pictures(spec: EnvSpec) -> bool:
     return "rgb_array" in ((getattr(_creator(spec), "metadata", None) or {}).get("render_modes") or ())
 
 
-def make(env_id: str, num_envs: int, device: str | None = None, **settings: Any) -> gym.vector.VectorEnv[Any, Any, Any]:
+def make(
+    env_id: str, num_envs: int, device: str | None = None, source: Source | None = None, **settings: Any
+) -> gym.vector.VectorEnv[Any, Any, Any]:
     """A batch of an environment: its own batched form where it has one, its table of transitions, or copies stepped in turn.
 
     Args:
         env_id: as `find` takes it.
         num_envs: number of worlds.
         device: where an environment that can choose is simulated.
+        source: of pictures that take the place of its observations.
         settings: its own keyword arguments.
 
     Raises:
@@ -75,6 +81,8 @@ def make(env_id: str, num_envs: int, device: str | None = None, **settings: Any)
         raise SettingError(f"expected at least 1 world, found --num-envs {num_envs}")
     spec = find(env_id)
     accepted = _parameters(spec)
+    if source is not None:
+        return source.see(make(env_id, num_envs, device, **{**settings, **source.environment_settings}))
     if "output" in accepted:
         settings["output"] = "torch"
     if "device" in accepted and device is not None:
@@ -96,7 +104,11 @@ def _from_table(spec: EnvSpec, num_envs: int, settings: dict[str, Any]) -> gym.v
 
     Others of such environments may do more than their `P` says: `TabularVectorEnv.from_env` is for who knows theirs.
     """
-    if spec.vector_entry_point is not None or not str(spec.entry_point).startswith("gymnasium.envs.toy_text."):
+    if (
+        settings.get("render_mode")
+        or spec.vector_entry_point is not None
+        or not str(spec.entry_point).startswith("gymnasium.envs.toy_text.")
+    ):
         return None
     single = gym.make(spec, **settings)
     if not hasattr(single.unwrapped, "P") or getattr(single.unwrapped, "fickle_passenger", False):

@@ -16,7 +16,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -24,6 +24,9 @@ from mprl.errors import CheckpointError, SettingError
 from mprl.scripts import environments
 from mprl.scripts.options import check_folder, parse
 from mprl.scripts.tables import table
+
+if TYPE_CHECKING:
+    from mprl.envs.wrappers import Source
 
 # Arguments of a batch that belong to how it was trained, not to what was trained.
 OF_TRAINING = ("num_envs", "vectorization_mode", "output", "device", "backend", "autoreset_mode", "render_mode")
@@ -133,7 +136,17 @@ def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def environment(config: Mapping[str, Any], episodes: int, **changes: Any) -> Any:
     """The environment that an agent was trained in, with worlds for so many episodes."""
-    return environments.make(config["env_id"], min(episodes, 16), **settings_of(config), **changes)
+    return environments.make(config["env_id"], min(episodes, 16), source=source_of(config), **{**settings_of(config), **changes})
+
+
+def source_of(config: Mapping[str, Any]) -> Source | None:
+    """The source of the pictures that an agent sees, if it sees any."""
+    content = (config.get("perception") or {}).get("source")
+    if content is None:
+        return None
+    from mprl.envs.wrappers import Source
+
+    return Source.from_json(content)
 
 
 def _check_video(path: Path, env_id: str) -> None:

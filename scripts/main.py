@@ -37,6 +37,7 @@ COMMANDS = {
     "export": "write a trained policy as ONNX or for torch.export",
     "plot": "pictures of learning curves, value functions and policies",
     "list": "names of environments, agents and motions",
+    "perception": "train models that see, and measure them",
     "motion": "look into motion files, convert them, play them",
     "benchmark": "our figures beside those of others and of the limit",
 }

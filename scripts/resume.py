@@ -108,7 +108,7 @@ def _load(checkpoint: Path) -> Any:
     torch.set_num_threads(training[1]["torch_threads"])  # sums of floats depend on how many there are
     device = training[1]["device"]
     train.check_device(device)
-    env = environments.make(config["env_id"], config["num_envs"], device, **evaluate.settings_of(config))
+    env = environments.make(config["env_id"], config["num_envs"], device, evaluate.source_of(config), **evaluate.settings_of(config))
     return load_agent(checkpoint, env, device)
 
 

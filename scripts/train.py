@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from mprl.errors import CheckpointError, SettingError
+from mprl.errors import CheckpointError, SettingError, unknown_name
 from mprl.scripts import environments, evaluate, resume
 from mprl.scripts.options import parse
 from mprl.scripts.tables import table
@@ -38,8 +38,11 @@ if TYPE_CHECKING:
 
     from mprl.agents.agent import Agent
     from mprl.agents.runs import Plan
+    from mprl.envs.wrappers import Source
+    from mprl.perception.plug import Perception
 
 DEFAULT_AGENT = "ppo"
+NEW_EYES = ("pixels", "stack", "grey", "camera", "features")  # options of a perception model that is made anew
 DEFAULT_STEPS = 1_000_000
 DEFAULT_EVALUATE_EVERY = 500_000
 EVALUATION_EPISODES = 16
@@ -77,6 +80,18 @@ class Options:
     """end early when so many evaluations in a row are no better than the best before them; 0: never"""
     video_every: Annotated[int, tyro.conf.arg(metavar="N", help_behavior_hint="")] = 0
     """steps between films of an episode, in DIR/videos; 0: none"""
+    perception: Annotated[str | None, tyro.conf.arg(metavar="DIR|MODEL", help_behavior_hint="")] = None
+    """see pictures through a model that `mprl perception train` left in a folder, or through a new one that learns along: cnn, resnet, ..."""
+    pixels: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
+    """for a new model: side of the pictures in place of the observations; by default 64"""
+    stack: Annotated[int | None, tyro.conf.arg(metavar="K", help_behavior_hint="")] = None
+    """for a new model: pictures in one observation, so that speeds can be seen; by default 3"""
+    grey: Annotated[bool | None, tyro.conf.arg(help_behavior_hint="")] = None
+    """for a new model: pictures without colours"""
+    camera: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = None
+    """for a new model: a camera of a MuJoCo environment, or tracking, or head"""
+    features: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
+    """for a new model: numbers that it makes of a picture; by default 128"""
     resume: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
     """go on with the run in this folder, or from one of its checkpoints; only its new end can be given too: --steps or --minutes,
     --stop-at, --patience"""
@@ -211,11 +226,50 @@ def make_agent(options: Any) -> Agent:
     from mprl.agents import find_agent
 
     kind = find_agent(options.agent)
-    env = environments.make(options.env_id, worlds(options), options.device, **environments.changed(options.env))
+    source, loaded = eyes(options)
+    env = environments.make(options.env_id, worlds(options), options.device, source, **environments.changed(options.env))
+    perception = loaded
+    if source is not None and loaded is None:
+        perception = new_eyes(options, source, env)
     settings = {field.name: getattr(options.agent_settings, field.name) for field in dataclasses.fields(options.agent_settings)}
-    agent = kind(env, seed=options.seed, device=options.device, **settings)
+    agent = kind(env, seed=options.seed, device=options.device, perception=perception, **settings)
     agent.env_id = options.env_id  # with its module, so that `mprl evaluate` finds it too
     return agent
+
+
+def eyes(options: Any) -> tuple[Source | None, Perception | None]:
+    """Where the pictures come from that the agent is to see, and the trained model that it sees them through; None: there are none."""
+    of_new = {name: getattr(options, name) for name in NEW_EYES if getattr(options, name, None) is not None}
+    if getattr(options, "perception", None) is None:
+        if of_new:
+            raise SettingError(f"--{next(iter(of_new))} is for --perception MODEL: pictures need a model to see them (cnn, say)")
+        return None, None
+    from mprl.envs.wrappers import Source
+    from mprl.perception import models
+    from mprl.perception.plug import Perception
+
+    if options.perception in models.NAMES:
+        settings = {("size" if name == "pixels" else name): value for name, value in of_new.items() if name != "features"}
+        return Source(**{"stack": 3, **settings}), None
+    if not Path(options.perception).exists():
+        raise unknown_name("perception model or folder", options.perception, models.NAMES, f"models: {', '.join(models.NAMES)}")
+    if of_new:
+        raise SettingError(f"--{next(iter(of_new))} is for a new model; {options.perception} knows its own")
+    loaded = Perception.load(options.perception)
+    return (None if loaded.source is None else Source.from_json(loaded.source)), loaded
+
+
+def new_eyes(options: Any, source: Source, env: Any) -> Perception:
+    """A model with fresh weights that learns along."""
+    import torch
+
+    from mprl.perception.plug import build
+    from mprl.perception.spec import Spec
+
+    spec = Spec.of(env.single_observation_space, frozen=False)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.seed)
+        return build(options.perception, spec, options.features or 128, source=source.to_json())
 
 
 def worlds(options: Any) -> int:

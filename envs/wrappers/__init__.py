@@ -3,6 +3,7 @@
 from mprl.envs.wrappers.cameras import CameraObservation, CameraVectorObservation, cameras
 from mprl.envs.wrappers.images import PixelObservation, PixelVectorObservation, pixels
 from mprl.envs.wrappers.randomisation import Randomisation
+from mprl.envs.wrappers.sources import Source
 from mprl.envs.wrappers.stacking import FrameStack, FrameStackVector
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "PixelObservation",
     "PixelVectorObservation",
     "Randomisation",
+    "Source",
     "cameras",
     "pixels",
 ]

@@ -34,6 +34,7 @@ class Perception(nn.Module):
     Args:
         network: from (B, *spec.input_shape) float32 to (B, features).
         spec: what it reads.
+        source: how what it reads comes about, in whatever terms those who make observations keep to JSON; kept, and not looked at.
 
     Attributes:
         features: numbers in a feature vector.
@@ -42,9 +43,9 @@ class Perception(nn.Module):
         PerceptionError: the network does not take such observations, or gives no vector.
     """
 
-    def __init__(self, network: nn.Module, spec: Spec) -> None:
+    def __init__(self, network: nn.Module, spec: Spec, source: dict[str, Any] | None = None) -> None:
         super().__init__()
-        self.network, self.spec = network, spec
+        self.network, self.spec, self.source = network, spec, source
         self.features = _features(network, spec)
         if spec.frozen:
             network.requires_grad_(False)
@@ -70,7 +71,8 @@ class Perception(nn.Module):
 
     def config(self) -> dict[str, Any]:
         """What `perception.json` holds, and an agent's `config.json` of the model it sees with."""
-        return {"network": models.recipe(self.network) if isinstance(self.network, Network) else None, "spec": self.spec.to_json()}
+        recipe = models.recipe(self.network) if isinstance(self.network, Network) else None
+        return {"network": recipe, "spec": self.spec.to_json(), "source": self.source}
 
     def save(self, folder: str | Path) -> Path:
         """Write `perception.json` and `perception.safetensors` into a folder; the weights first, each file whole or not at all."""
@@ -121,19 +123,20 @@ class Perception(nn.Module):
             if content["network"] is None:
                 raise PerceptionError("its network is not one of ours: give one of the same architecture, network=...")
             network = models.build(**content["network"])
-        return cls(network, spec)
+        return cls(network, spec, content.get("source"))
 
 
-def build(name: str, spec: Spec, features: int = 64, **settings: Any) -> Perception:
+def build(name: str, spec: Spec, features: int = 64, source: dict[str, Any] | None = None, **settings: Any) -> Perception:
     """A perception model with one of our networks (`models.NAMES`) and fresh weights.
 
     Args:
         name: of the network.
         spec: what it reads.
         features: numbers in a feature vector.
+        source: see `Perception`.
         settings: keyword arguments of the network.
     """
-    return Perception(models.build(name, spec.input_shape, features, **settings), spec)
+    return Perception(models.build(name, spec.input_shape, features, **settings), spec, source)
 
 
 def _features(network: nn.Module, spec: Spec) -> int:
