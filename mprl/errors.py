@@ -24,6 +24,10 @@ class CheckpointError(MprlError, ValueError):
     """A run folder or checkpoint is missing, broken, or belongs to something else."""
 
 
+class DatasetError(MprlError, ValueError):
+    """A dataset's folder is missing, broken, or holds something else than asked for."""
+
+
 class SettingError(MprlError, ValueError):
     """A setting or argument has a value that cannot work."""
 
