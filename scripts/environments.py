@@ -104,11 +104,8 @@ def _from_table(spec: EnvSpec, num_envs: int, settings: dict[str, Any]) -> gym.v
 
     Others of such environments may do more than their `P` says: `TabularVectorEnv.from_env` is for who knows theirs.
     """
-    if (
-        settings.get("render_mode")
-        or spec.vector_entry_point is not None
-        or not str(spec.entry_point).startswith("gymnasium.envs.toy_text.")
-    ):
+    rendered = bool(settings.get("render_mode"))  # a table draws nothing
+    if rendered or spec.vector_entry_point is not None or not str(spec.entry_point).startswith("gymnasium.envs.toy_text."):
         return None
     single = gym.make(spec, **settings)
     if not hasattr(single.unwrapped, "P") or getattr(single.unwrapped, "fickle_passenger", False):

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from mprl.perception.samples import Samples
 
 WORLDS = 16
+ALONE = (  # models that learn from recorded pictures, without labels
+    "autoencoder", "denoising_autoencoder", "vae", "conditional_vae", "vq_vae", "image_state", "curl", "masked_autoencoder", "dino",
+)  # fmt: skip
 ASKED = "run.json"
 
 
@@ -122,11 +125,8 @@ def train(options: TrainOptions) -> None:
     from mprl.perception.trainer import Trainer, TrainerSettings
 
     kind = models.kind(options.model)
-    if not hasattr(kind, "loss") or options.model in ("fcn", "unet", "history_regression"):
-        can = [name for name in models.NAMES if hasattr(models.kind(name), "loss") and name not in ("fcn", "unet", "history_regression")]
-        raise SettingError(
-            f"{options.model} does not learn from pictures alone; {', '.join(can)} do (mprl train --perception cnn learns along)"
-        )
+    if options.model not in ALONE:
+        raise SettingError(f"{kind.__name__} does not learn from pictures alone, {', '.join(ALONE)} do (others: mprl train --perception)")
     source = Source(options.camera, options.pixels, options.stack, options.grey)
     settings = _settings(options.settings)
     trainer_settings = TrainerSettings(
@@ -219,9 +219,8 @@ def _remember(options: TrainOptions) -> None:
         before = files.read_json(path, "mprl-perception-run", "a training of a perception model")["asked"]
         for key in sorted(asked):
             if before.get(key) != asked[key]:
-                raise SettingError(
-                    f"{options.out} holds a training with {key} {before.get(key)!r}, not {asked[key]!r}; choose another --out"
-                )
+                found = f"{key} {before.get(key)!r}, not {asked[key]!r}"
+                raise SettingError(f"{options.out} holds a training with {found}; choose another --out")
         return
     if options.out.exists() and (not options.out.is_dir() or any(options.out.iterdir())):
         raise SettingError(f"{options.out} is there and holds something else; choose another --out")

@@ -81,7 +81,7 @@ class Options:
     video_every: Annotated[int, tyro.conf.arg(metavar="N", help_behavior_hint="")] = 0
     """steps between films of an episode, in DIR/videos; 0: none"""
     perception: Annotated[str | None, tyro.conf.arg(metavar="DIR|MODEL", help_behavior_hint="")] = None
-    """see pictures through a model that `mprl perception train` left in a folder, or through a new one that learns along: cnn, resnet, ..."""
+    """see pictures, through a model that `mprl perception train` left in a folder, or a new one that learns along: cnn, resnet, ..."""
     pixels: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
     """for a new model: side of the pictures in place of the observations; by default 64"""
     stack: Annotated[int | None, tyro.conf.arg(metavar="K", help_behavior_hint="")] = None
