@@ -161,7 +161,7 @@ class _Filmed:
         self._far = None if max_depth is None else np.float32(number("max_depth", max_depth, 1e-3))
         self._keys = {kind: prefix + _KEYS[kind] for kind in self._renderer.kinds}
         shape = (picture.height, picture.width)
-        of_kind = {
+        of_kind: dict[str, gym.Space[Any]] = {
             "rgb": gym.spaces.Box(0, 255, (*shape, 3), np.uint8),
             "depth": gym.spaces.Box(0, np.inf if self._far is None else self._far, (*shape, 1), np.float32),
             "segmentation": gym.spaces.Box(-1, (model.nbody if labels == "body" else model.ngeom) - 1, (*shape, 1), np.int32),

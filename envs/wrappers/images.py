@@ -113,7 +113,7 @@ class _Rendered:
             modes = env.metadata.get("render_modes") or ()
             advice = "make it with that" if "rgb_array" in modes else "it does not have that"
             raise SettingError(f"{self._name}: pictures need render_mode='rgb_array', found {env.render_mode!r}; {advice}")
-        self.spaces = {key: gym.spaces.Box(0, 255, picture.shape, np.uint8)}
+        self.spaces: dict[str, gym.Space[Any]] = {key: gym.spaces.Box(0, 255, picture.shape, np.uint8)}
         self._env, self._key, self._count = env, key, getattr(env, "num_envs", 1)
         self._draw = PygamePictures(picture)
         self._filters: Draws[Filter] | None = None

@@ -30,7 +30,7 @@ class Look(Protocol):
         spaces: of what it sees in one world, by name.
     """
 
-    spaces: dict[str, gym.spaces.Box]
+    spaces: dict[str, gym.Space[Any]]
 
     def seed(self, seed: int | Sequence[int] | None) -> None:
         """Begin its random numbers anew; None: go on with them."""
@@ -117,7 +117,8 @@ class LookVectorObservation(VectorWrapper[Any, Any, Any, Any, Any]):
         self._all = np.arange(self.num_envs)
         self._ended = np.zeros(self.num_envs, bool)
         self._views: Views = {}
-        self._device = env.unwrapped.device if getattr(env.unwrapped, "output", "numpy") == "torch" else None
+        inner: Any = env.unwrapped
+        self._device = inner.device if getattr(inner, "output", "numpy") == "torch" else None
 
     def set_autoreset_mode(self, mode: AutoresetMode) -> None:
         """Reset ended worlds in the same step, in the next one, or not; for a wrapper around this one. The next call must be `reset`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,10 +38,10 @@ class Picture:
         Raises:
             SettingError: a size or a box that cannot be.
         """
-        sides = [size, size] if isinstance(size, Integral) else list(size) if isinstance(size, Sequence) else []
+        sides: list[Any] = list(size) if isinstance(size, Sequence) else [size, size]
         if len(sides) != 2 or not all(_whole(side) and side > 0 for side in sides):
             raise SettingError(f"size must be pixels or (height, width), found {str(size)[:60]!r}")
-        box = None
+        box: Any = None
         if crop is not None:
             box = tuple(crop) if isinstance(crop, Sequence) else ()
             if len(box) != 4 or not all(_whole(x) for x in box) or not (0 <= box[0] < box[2] and 0 <= box[1] < box[3]):

@@ -111,7 +111,16 @@ def test_functions_and_agents_act_and_agents_are_told_where_episodes_begin(tmp_p
 
 
 def test_tensors_are_recorded_too(tmp_path):
-    envs = gym.wrappers.vector.NumpyToTorch(SyncVectorEnv([Counter, Counter]))
+    class Torch(gym.vector.VectorWrapper):
+        def reset(self, **how):
+            observation, info = super().reset(**how)
+            return torch.from_numpy(observation), info
+
+        def step(self, actions):
+            *told, info = super().step(actions.numpy())
+            return *(torch.from_numpy(value) for value in told), info
+
+    envs = Torch(SyncVectorEnv([Counter, Counter]))
     found = rows(record(envs, lambda observation: torch.full((2,), 4), tmp_path, 12, progress=False))
     assert np.array_equal(found["reward"], found["state"][:, 0] + 4)
 
