@@ -56,9 +56,9 @@ def transposed_convolutions(shape: Sequence[int], layers: Sequence[int], activat
     found = halved(shape, layers)
     parts: list[nn.Module] = []
     for at in reversed(range(len(layers))):
-        added = tuple(sizes.output_padding(size, KERNEL, STRIDE, PADDING) for size in found[at])
+        rows, columns = (sizes.output_padding(size, KERNEL, STRIDE, PADDING) for size in found[at])
         outputs = layers[at - 1] if at else shape[0]
-        parts += [nn.ConvTranspose2d(layers[at], outputs, KERNEL, STRIDE, PADDING, added), named.activation(activation)]
+        parts += [nn.ConvTranspose2d(layers[at], outputs, KERNEL, STRIDE, PADDING, (rows, columns)), named.activation(activation)]
     return nn.Sequential(*parts[:-1])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +33,8 @@ class ViT(Network):
     Raises:
         SettingError: a setting that cannot be.
     """
+
+    blocks: Any  # a ModuleList of Block
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,8 @@ class RecurrentHistory(Network):
     Raises:
         SettingError: a setting that cannot be.
     """
+
+    layers: Any  # a ModuleList of Recurrent
 
     def __init__(self, shape: Sequence[int], features: int, layers: int = 1, kind: str = "gru") -> None:
         super().__init__(shape, features)

@@ -29,6 +29,8 @@ class HistoryRegression(Network):
         SettingError: a setting that cannot be.
     """
 
+    history: Any  # any of these models
+
     def __init__(self, shape: Sequence[int], features: int, targets: int = 1, history: str = "gru", **settings: Any) -> None:
         super().__init__(shape, features)
         layers.positive("targets", targets)

@@ -87,11 +87,11 @@ class TCN(Network):
 
     def sequence(self, history: Tensor) -> Tensor:
         """Features after each step: (B, T, features) of (B, T, n)."""
-        values, total = self.embed(history.transpose(1, 2)), 0.0
+        values, found = self.embed(history.transpose(1, 2)), []
         for block in self.blocks:
-            values, found = block(values)
-            total = total + found
-        return self.output(torch.relu(total)).transpose(1, 2)
+            values, skip = block(values)
+            found.append(skip)
+        return self.output(torch.relu(torch.stack(found).sum(0))).transpose(1, 2)
 
     def forward(self, history: Tensor) -> Tensor:
         return self.sequence(history)[:, -1]
