@@ -184,7 +184,7 @@ def _treads(steps: list[tuple[float, int]], cell: float, rise: float) -> Array:
     for length, change in steps:
         profile += [level] * round(length / cell)
         level += change
-    return rise * np.array(profile, float)[: round(LENGTH / cell) + 1]
+    return np.asarray(rise * np.array(profile, float)[: round(LENGTH / cell) + 1], np.float64)
 
 
 def _across(profile: Array, cell: tuple[float, float]) -> Terrain:
