@@ -196,14 +196,24 @@ class MotionOptions(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class CharactersOptions(Options):
-    """The SMPL body as a character: mass, fit, what zero actions follow, speed beside the humanoid."""
+    """The SMPL body as a character: mass, fit, what zero actions follow, what was learned, speed beside the humanoid."""
 
     motion: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE", help_behavior_hint="")] = None
     """what is followed; by default humanoid3d_walk.txt in $MPRL_MOCAP, or the shipped walk"""
+    agent: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
+    """run folder of an agent that has learned with the body (--env.character smpl), to be judged"""
     num_envs: Annotated[int, tyro.conf.arg(metavar="N")] = 1024
     """worlds stepped together"""
     seconds: Annotated[float, tyro.conf.arg(metavar="S")] = 60.0
     """for the comparison of speed"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PixelsOptions(Options):
+    """Agents that see pictures only: learning curves and returns of runs of `mprl train --perception`, beside those that see the state."""
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.arg(name="from", metavar="DIR ...", help_behavior_hint="")] = field(default=())
+    """run folders of `mprl train`, with --perception and without"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,6 +249,7 @@ def main(argv: Sequence[str]) -> int:
         "body": (BodyOptions, body),
         "render": (RenderOptions, render),
         "motion": (MotionOptions, motion),
+        "pixels": (PixelsOptions, pixels),
         "characters": (CharactersOptions, characters),
         "soak": (SoakOptions, soak),
     }
@@ -380,7 +391,14 @@ def characters(options: CharactersOptions) -> Measured:
     """Figures of characters."""
     from mprl.scripts.benchmarks.characters import measure
 
-    return measure(options.motion or default_motion(), options.num_envs, options.threads, options.seconds)
+    return measure(options.motion or default_motion(), options.num_envs, options.threads, options.seconds, options.agent)
+
+
+def pixels(options: PixelsOptions) -> Measured:
+    """Agents that see."""
+    from mprl.scripts.benchmarks.pixels import measure
+
+    return measure(options.runs, page().parent / "pixels.png" if options.write else None)
 
 
 def soak(options: SoakOptions) -> Measured:

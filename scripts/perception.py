@@ -120,7 +120,7 @@ def train(options: TrainOptions) -> None:
 
     from mprl.envs.wrappers import Source
     from mprl.perception import models
-    from mprl.perception.plug import build
+    from mprl.perception.plug import Perception, build
     from mprl.perception.spec import Spec
     from mprl.perception.trainer import Trainer, TrainerSettings
 
@@ -146,7 +146,7 @@ def train(options: TrainOptions) -> None:
         torch.manual_seed(options.seed)
         model = build(options.model, dataclasses.replace(samples.spec, frozen=False), options.features, source.to_json(), **settings)
     Trainer(model.network, samples, trainer_settings, held_out, options.out, progress=True).fit(resume=True)
-    model.save(options.out)
+    Perception(model.network, samples.spec, model.source).save(options.out)  # frozen from now on
     evaluate(EvaluateOptions(folder=options.out))
     print(f"Try next:\n  mprl train {options.env} --agent ppo --perception {options.out}")
 

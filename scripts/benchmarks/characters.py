@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from mprl.motion import SmplCharacter
+from mprl.scripts.benchmarks import imitation
 from mprl.scripts.benchmarks.environment import Measured
 from mprl.scripts.benchmarks.physics import make
 from mprl.scripts.benchmarks.report import Figure, alternate, medians
@@ -23,15 +25,17 @@ _KINDS: dict[str, dict[str, Any]] = {
 }
 
 
-def measure(motion: str, num_envs: int, threads: int, seconds: float) -> Measured:
+def measure(motion: str, num_envs: int, threads: int, seconds: float, agent: Path | None = None) -> Measured:
     """All figures of `mprl benchmark characters`.
 
     Args:
         motion: what is followed.
         num_envs: worlds stepped together. threads: of the simulation.
         seconds: for the comparison of speed.
+        agent: run folder of one that has learned with this body.
     """
-    figures = [*_shape_space(), *_following(motion, threads), *_speed(motion, num_envs, threads, seconds)]
+    figures = [*_shape_space(), *_following(motion, threads), *([] if agent is None else _learned(agent))]
+    figures += _speed(motion, num_envs, threads, seconds)
     return Measured(figures, {"motion": motion.rsplit("/", 1)[-1], "num_envs": num_envs, "threads": threads})
 
 
@@ -67,6 +71,20 @@ def _following(motion: str, threads: int) -> list[Figure]:
         Figure(f"zero_{kind}", f"reward of zero actions after {STEPS} steps: {what}", "", reward[kind], reward["humanoid"], against=against)
         for kind, what in (("smpl", "the mean body"), ("shapes", "256 shapes"))
     ]
+
+
+def _learned(folder: Path) -> list[Figure]:
+    """What an agent has learned, and how long it took."""
+    run = imitation.take_up(folder, video=False)
+    what = f"{run.clip} with the SMPL body"
+    return [
+        Figure("learned_return", f"{what}: normalised return", "", run.figures["normalized_return"], limit=1.0, target=("ours", 0.85)),
+        Figure("learned_success", f"{what}: to the end, never .5 m off", "", run.figures["success_rate"], limit=1.0),
+        Figure("learned_samples", f"{what}: samples", "millions", run.figures["samples_millions"], less_is_better=True),
+        Figure(
+            "learned_minutes", f"{what}: training", "minutes", run.figures["minutes"], less_is_better=True, target=("ours", 60.0),
+        ),
+    ]  # fmt: skip
 
 
 def _speed(motion: str, num_envs: int, threads: int, seconds: float) -> list[Figure]:
