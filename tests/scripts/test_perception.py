@@ -1,0 +1,68 @@
+"""`mprl perception`, and agents of `mprl train` that see."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("pygame")
+
+SMALL = ("--pixels", "16", "--samples", "300", "--features", "4", "--batch-size", "64")
+LAYERS = ("--settings", '{"layers": [4, 4]}')
+AGENT = ("--steps", "64", "--num-envs", "2", "--agent.n-steps", "16", "--agent.batch-size", "16", "--agent.hidden", "8")
+
+
+@pytest.mark.slow
+def test_from_pictures_to_an_agent_that_sees(mprl):
+    asked = ("perception", "train", "vae", "--env", "CartPole-v1", "--out", "eyes", *SMALL, *LAYERS)
+    done = mprl(*asked, "--epochs", "1")
+    assert done.code == 0, done.err
+    assert {"perception.json", "perception.safetensors", "evaluation.json", "reconstruction.png", "data", "run.json"} <= {
+        path.name for path in Path("eyes").iterdir()
+    }
+    results = json.loads(Path("eyes/evaluation.json").read_text())
+    assert len(results["probe_r2"]) == 4 and results["probe_r2_mean"] <= 1
+
+    again = mprl(*asked, "--epochs", "2")  # goes on: the pictures are there, and so is the first epoch
+    assert again.code == 0 and "recording" not in again.err
+    other = mprl("perception", "train", "vae", "--env", "CartPole-v1", "--out", "eyes", *SMALL, "--seed", "1")
+    assert other.code == 2 and "holds a training with" in other.err
+
+    assert mprl("train", "CartPole-v1", "--perception", "eyes", "--out", "run", *AGENT).code == 0
+    config = json.loads(Path("run/config.json").read_text())["perception"]
+    assert config["spec"]["frozen"] and config["source"]["size"] == 16 and config["network"]["name"] == "vae"
+    judged = mprl("evaluate", "run", "--episodes", "2")
+    assert judged.code == 0 and "CartPole-v1" in judged.out
+    assert mprl("train", "--resume", "run", "--steps", "128").code == 0
+
+
+def test_a_new_model_learns_along(mprl):
+    done = mprl("train", "CartPole-v1", "--perception", "cnn", "--pixels", "40", "--stack", "2", "--grey", "True", "--out", "run", *AGENT)
+    assert done.code == 0, done.err
+    config = json.loads(Path("run/config.json").read_text())
+    assert config["observation_space"]["shape"] == [40, 40, 2] and not config["perception"]["spec"]["frozen"]
+    assert mprl("evaluate", "run", "--episodes", "1").code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("train", "CartPole-v1", "--perception", "nowhere"), "no perception model or folder named 'nowhere'"),
+        (("train", "CartPole-v1", "--pixels", "32"), "--pixels is for --perception MODEL"),
+        (("train", "CartPole-v1", "--perception", "cnn", "--camera", "head"), "CartPole-v1"),
+        (("train", "CliffWalking-v1", "--agent", "q-learning", "--perception", "cnn"), "learns a table"),
+        (("train", "CartPole-v1", "--perception", "."), "holds no perception model"),
+        (("perception", "see"), "no perception command named 'see'"),
+        (("perception", "train", "wae", "--env", "CartPole-v1", "--out", "x"), "did you mean 'vae'"),
+        (("perception", "train", "cnn", "--env", "CartPole-v1", "--out", "x"), "does not learn from pictures alone"),
+        (("perception", "train", "vae", "--env", "CartPole-v1", "--out", "x", "--settings", "{beta}"), "--settings must be JSON"),
+        (("perception", "train", "vae", "--env", "CartPloe-v1", "--out", "x", *SMALL), "did you mean 'CartPole-v1'"),
+        (("perception", "evaluate", "nowhere"), "holds no perception model"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(mprl, words, message):
+    done = mprl(*words)
+    assert done.code == 2
+    assert message in done.err and done.err.count("\n") == 1 and done.err.startswith("mprl: "), done.err
