@@ -50,8 +50,7 @@ class PygamePictures:
 
     def _shrunk(self, render: Callable[[], Any]) -> list[Any] | None:
         """Pictures drawn the short way, or None if what came is none."""
-        import pygame
-
+        pygame: Any = sys.modules["pygame"]  # the environment's
         original, thread = pygame.surfarray.pixels3d, threading.get_ident()
 
         def pixels3d(surface: Any) -> Any:
