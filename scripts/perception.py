@@ -67,6 +67,8 @@ class TrainOptions:
     """pictures in one observation, so that speeds can be seen"""
     grey: bool = False
     """without colours"""
+    crop: Annotated[tuple[int, int, int, int] | None, tyro.conf.arg(metavar="L T R B", help_behavior_hint="")] = None
+    """left, top, right and bottom of the part of the picture that is seen, pixels before it is shrunk"""
     features: int = 32
     """numbers that the model makes of a picture"""
     settings: Annotated[str, tyro.conf.arg(metavar="JSON")] = "{}"
@@ -127,7 +129,7 @@ def train(options: TrainOptions) -> None:
     kind = models.kind(options.model)
     if options.model not in ALONE:
         raise SettingError(f"{kind.__name__} does not learn from pictures alone, {', '.join(ALONE)} do (others: mprl train --perception)")
-    source = Source(options.camera, options.pixels, options.stack, options.grey)
+    source = Source(options.camera, options.pixels, options.stack, options.grey, options.crop)
     settings = _settings(options.settings)
     trainer_settings = TrainerSettings(
         epochs=options.epochs,
@@ -213,7 +215,9 @@ def _remember(options: TrainOptions) -> None:
     from mprl import files
 
     asked = {key: os.fspath(value) if isinstance(value, Path) else value for key, value in dataclasses.asdict(options).items()}
-    asked = {key: value for key, value in asked.items() if key not in ("out", "epochs", "minutes")}
+    asked = {
+        key: list(value) if isinstance(value, tuple) else value for key, value in asked.items() if key not in ("out", "epochs", "minutes")
+    }
     path = options.out / ASKED
     if path.exists():
         before = files.read_json(path, "mprl-perception-run", "a training of a perception model")["asked"]

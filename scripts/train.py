@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from mprl.perception.plug import Perception
 
 DEFAULT_AGENT = "ppo"
-NEW_EYES = ("pixels", "stack", "grey", "camera", "features")  # options of a perception model that is made anew
+NEW_EYES = ("pixels", "stack", "grey", "crop", "camera", "features")  # options of a perception model that is made anew
 DEFAULT_STEPS = 1_000_000
 DEFAULT_EVALUATE_EVERY = 500_000
 EVALUATION_EPISODES = 16
@@ -88,6 +88,8 @@ class Options:
     """for a new model: pictures in one observation, so that speeds can be seen; by default 3"""
     grey: Annotated[bool | None, tyro.conf.arg(help_behavior_hint="")] = None
     """for a new model: pictures without colours"""
+    crop: Annotated[tuple[int, int, int, int] | None, tyro.conf.arg(metavar="L T R B", help_behavior_hint="")] = None
+    """for a new model: left, top, right and bottom of the part of the picture that is seen, pixels before it is shrunk"""
     camera: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = None
     """for a new model: a camera of a MuJoCo environment, or tracking, or head"""
     features: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None

@@ -23,18 +23,20 @@ class Source:
     """Frames in one observation, so that speeds can be seen."""
     grey: bool = False
     """One channel; of an environment's own pictures only."""
+    crop: tuple[int, int, int, int] | None = None
+    """Left, top, right and bottom of the part of an environment's own picture that is seen, pixels before it is shrunk."""
     state: bool = False
     """Keep the environment's own observation beside the picture: as "state", the picture as "image"."""
 
     def __post_init__(self) -> None:
-        if self.grey and self.camera is not None:
-            raise SettingError("grey is for an environment's own pictures, cameras see colours; leave one of them out")
+        if (self.grey or self.crop) and self.camera is not None:
+            raise SettingError("grey and crop are for an environment's own pictures, not for a camera; leave one of them out")
 
     def see(self, env: Any) -> Any:
         """The environment, single or vector, looked at like this; its own pictures need `render_mode="rgb_array"`."""
         if self.camera is not None:
             return cameras(env, self.camera, size=self.size, stack=self.stack, state=self.state)
-        return pixels(env, self.size, stack=self.stack, grey=self.grey, state=self.state)
+        return pixels(env, self.size, stack=self.stack, grey=self.grey, crop=self.crop, state=self.state)
 
     @property
     def environment_settings(self) -> dict[str, Any]:
@@ -53,6 +55,6 @@ class Source:
             SettingError: there is something else in it.
         """
         try:
-            return cls(**content)
+            return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in content.items()})
         except TypeError:
             raise SettingError(f"a source of pictures has the settings {', '.join(cls.__dataclass_fields__)}, found {content}") from None

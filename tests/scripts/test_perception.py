@@ -52,7 +52,7 @@ def test_a_new_model_learns_along(mprl):
         (("train", "CartPole-v1", "--perception", "nowhere"), "no perception model or folder named 'nowhere'"),
         (("train", "CartPole-v1", "--pixels", "32"), "--pixels is for --perception MODEL"),
         (("train", "CartPole-v1", "--perception", "cnn", "--camera", "head"), "CartPole-v1"),
-        (("train", "CliffWalking-v1", "--agent", "q-learning", "--perception", "cnn"), "learns a table"),
+        (("train", "CliffWalking-v1", "--agent", "q-learning", "--perception", "cnn"), "tabular agents need observations"),
         (("train", "CartPole-v1", "--perception", "."), "holds no perception model"),
         (("perception", "see"), "no perception command named 'see'"),
         (("perception", "train", "wae", "--env", "CartPole-v1", "--out", "x"), "did you mean 'vae'"),
