@@ -91,6 +91,9 @@ class Terrain:
         elevation = max(high - low, 1e-3)
         values, size = np.ravel(self.heights).tolist(), [length / 2, width / 2, elevation, _BASE]
         spec.add_hfield(name="terrain", size=size, nrow=rows, ncol=columns, userdata=values)
+        middle = np.array([length / 2, width / 2, self.guide[rows // 2, columns // 2]])
+        for body in spec.worldbody.bodies:  # at rest in the middle, not at the corner: where worlds that break down are put
+            body.pos = body.pos + middle
         planes = [geom for geom in spec.worldbody.geoms if geom.type == mujoco.mjtGeom.mjGEOM_PLANE]
         like: dict[str, Any] = {}
         if planes:

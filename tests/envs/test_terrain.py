@@ -232,6 +232,7 @@ def test_other_bodies_walk_on_terrain_too():
     model = simulated(character, terrain).compile()
     assert model.nhfield == 1 and model.geom("terrain").conaffinity == 1 and model.geom("terrain").friction[0] == pytest.approx(0.9)
     assert model.geom("floor").pos[2] < -1
+    assert model.qpos0[:2].tolist() == [LENGTH / 2, WIDTH / 2]
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,33 @@ def test_a_step_never_waits(device, task, mode):
     assert sum(int(step[3].sum()) for step in steps) == (6 if mode != "DISABLED" else 18)  # of three steps; DISABLED goes on
 
 
+SENSORS = {
+    "imu": {"gyroscope_noise": 0.1, "gyroscope_drift": 0.1, "misplacement": 0.01, "misalignment": 0.1, "orientation_noise": 0.1},
+    "keypoints_2d": {"noise": 1.0, "dropout": 0.1},
+    "keypoints_3d": {"noise": 0.01, "dropout": 0.1},
+    "height_scan": {"noise": 0.01},
+}
+
+
+def test_sensors_never_wait(device):
+    env = make(device, 3, sensors=SENSORS, time_limit=0.1)
+    env.reset(seed=0)
+    actions = torch.zeros(3, 28, device=env.device)
+    env.step(actions)
+    with Waits():
+        steps = [env.step(actions) for _ in range(4)]
+    assert all(torch.isfinite(value).all() for step in steps for value in step[0].values())
+
+
+def test_sensors_read_as_on_the_cpu(device):
+    pair = [make(where, 3, backend=backend, sensors=tuple(SENSORS)) for where, backend in ((device, "warp"), ("cpu", "mujoco"))]
+    begin(*pair, phase=0.25)
+    for _ in range(2):
+        found, expected = (env.step(torch.zeros(3, 28, device=env.device))[0] for env in pair)
+    for name, tolerance in (("imu", 0.3), ("keypoints_2d", 0.1), ("keypoints_3d", 1e-3), ("height_scan", 1e-3)):
+        torch.testing.assert_close(found[name].cpu(), expected[name], rtol=0, atol=tolerance)
+
+
 @pytest.mark.parametrize("mode", ["SAME_STEP", "NEXT_STEP"])
 def test_episodes_end_and_begin_as_on_the_cpu(device, mode):
     """Two episodes of three steps: when, what is earned, and what was seen last."""
