@@ -25,7 +25,7 @@ SKETCHES: dict[str, Callable[[float], Sketch]] = {
     draw.__name__: draw
     for draw in (
         gaits.walk_slow, gaits.walk_brisk, gaits.walk_backward, gaits.jog, gaits.run, gaits.sidestep, gaits.hop,
-        standing.squat, standing.balance, standing.turn, standing.kick, standing.jump_in_place, standing.dance,
+        standing.squat, standing.balance, standing.turn, standing.kick, standing.spinkick, standing.jump_in_place, standing.dance,
         flips.cartwheel, flips.backflip, flips.frontflip,
         floor.getup_back, floor.getup_front, floor.roll, floor.crawl,
     )

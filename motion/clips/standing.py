@@ -66,6 +66,49 @@ def kick(rate: float) -> Sketch:
     return Sketch(through(keys, times(3.0, rate)), rate, contacts)
 
 
+def spinkick(rate: float) -> Sketch:
+    """A spinning back kick of the right leg: once around to the right, a kick behind half-way, from a guard to a guard."""
+    guard = STAND.but(x=0.0, right_arm=Arm(40, 8, 105, 25), left_arm=Arm(48, 8, 105, 25))
+
+    def step(yaw: float, at: tuple[float, float], turns: tuple[float, float], knees: tuple[float, float], look: float = -20.0) -> Pose:
+        """On the way around: how far the left and the right leg are turned outward, and the bends of their knees."""
+        both_legs = zip(("left", "right"), turns, knees, strict=True)
+        legs = {f"{side}_leg": Leg(0.55 * knee, 3, turned, knee) for side, turned, knee in both_legs}
+        return guard.but(yaw=yaw, x=at[0], y=at[1], look=look, twist=look / 3, **legs)
+
+    drawn = {"look": -50, "twist": -15, "pitch": 22, "bend": 10, "right_leg": Leg(65, 2, 5, 110, 10), "left_leg": Leg(34, 2, 15, 26)}
+    kicks = {"look": -50, "twist": -12, "tilt": 8, "pitch": 52, "bend": 6, "nod": -25, "left_leg": Leg(58, 2, 14, 18)}
+    out = guard.but(yaw=-184, x=0.05, y=-0.275, right_leg=Leg(-32, 4, 5, 6, -5), **kicks)
+    keys = {
+        0.0: guard,
+        0.2: guard,
+        0.42: step(-5, (0.0, 0.06), (5, 5), (18, 18)),
+        0.60: step(-24, (0.0, 0.06), (28, 35), (18, 45)),
+        0.80: step(-46, (0.0, 0.0), (48, 45), (20, 18)),
+        1.00: step(-95, (0.0, -0.085), (-20, 2), (48, 18)),
+        1.20: step(-135, (0.0, -0.15), (-28, -38), (18, 20), -35),
+        1.38: step(-166, (0.0, -0.25), (3, -50), (20, 35), -45),
+        1.62: guard.but(yaw=-178, x=0.02, y=-0.27, **drawn),
+        1.86: out,
+        1.93: out,
+        2.15: guard.but(yaw=-193, x=0.03, y=-0.27, **drawn),
+        2.38: step(-220, (0.05, -0.24), (52, 45), (20, 20), -35),
+        2.60: step(-268, (0.15, -0.20), (-20, 2), (48, 18), -30),
+        2.80: step(-308, (0.15, -0.14), (-28, -38), (18, 20)),
+        2.98: step(-340, (0.11, -0.05), (5, 15), (18, 42), -10),
+        3.20: step(-357, (0.11, -0.11), (5, 5), (16, 16), 0),
+        3.5: guard.but(yaw=-360, x=0.11, y=-0.13),
+        3.8: guard.but(yaw=-360, x=0.11, y=-0.13),
+    }
+    contacts: dict[str, Intervals] = {
+        "right_foot": [(0, 0.40), (0.78, 1.26), (2.36, 2.84), (3.16, 3.8)],
+        "right_toe": [(0, 0.46), (0.76, 1.36), (2.34, 2.90), (3.14, 3.8)],
+        "left_foot": [(0, 0.82), (1.20, 2.40), (2.80, 3.8)],
+        "left_toe": [(0, 0.88), (1.18, 2.46), (2.78, 3.8)],
+    }
+    return Sketch(through(keys, times(3.8, rate)), rate, contacts)
+
+
 def jump_in_place(rate: float) -> Sketch:
     """A jump straight up, in the air for half a second."""
     off, down = 1.0, 1.46
