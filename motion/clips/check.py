@@ -43,6 +43,7 @@ class Plausibility:
         limit: beyond the joints' limits, degrees. overlap: of limbs with each other, mm.
         torque: joint torque, damping left out, in its limit: 95th percentile of the frames' greatest. saturated: share of frames and
             joints beyond the limit.
+        push: of the floor upwards, body weights; people reach 2 to 4 where they jump off, and more where they land.
         speed: of a joint, rad/s. jitter: mean of the body's third differences of position, m/s³.
     """
 
@@ -59,6 +60,7 @@ class Plausibility:
     overlap: float
     torque: float
     saturated: float
+    push: float
     speed: float
     jitter: float
 
@@ -98,6 +100,7 @@ def check(clip: MotionClip) -> Plausibility:
         overlap=_overlap(qpos) * 1e3,
         torque=float(np.percentile(torque.max(axis=1), 95)),
         saturated=float((torque > 1).mean()),
+        push=float(asked.force[:, 2].max()) / WEIGHT,
         speed=float(np.abs(asked.qvel[:, 6:]).max()),
         jitter=float(np.linalg.norm(np.diff(body, n=3, axis=0), axis=-1).mean() * clip.frame_rate**3),
     )

@@ -1,4 +1,4 @@
-"""Sketches of what is done on the spot, from standing to standing: squat, balance, turn, kick, jump, and a dance."""
+"""Sketches of what is done on the spot, from standing to standing: squat, balance, turn, kicks, jump, and a dance."""
 
 from __future__ import annotations
 
@@ -67,7 +67,10 @@ def kick(rate: float) -> Sketch:
 
 
 def spinkick(rate: float) -> Sketch:
-    """A spinning back kick of the right leg: once around to the right, a kick behind half-way, from a guard to a guard."""
+    """A spinning back kick of the right leg: once around to the right in six steps, from a guard to a guard.
+
+    The kick is half-way, behind and a little above the knee, towards where the guard faces.
+    """
     guard = STAND.but(x=0.0, right_arm=Arm(40, 8, 105, 25), left_arm=Arm(48, 8, 105, 25))
 
     def step(yaw: float, at: tuple[float, float], turns: tuple[float, float], knees: tuple[float, float], look: float = -20.0) -> Pose:

@@ -274,3 +274,38 @@ def test_punch_drives_a_straight_arm_forward() -> None:
     assert np.degrees(np.arccos(hand[out][0] / reach[out])) < 25
     speed = np.gradient(np.array(wrist)[:, 0]) * punch.frame_rate
     assert 2.0 < speed.max() < 5.0  # m/s; trained boxers reach 6 to 10 (Whiting et al. 1988)
+
+
+# --- spinkick -----------------------------------------------------------------------------------------------------------------
+
+
+def body_path(clip: MotionClip, name: str) -> np.ndarray:
+    """Where a body is, (T, 3) m."""
+    data, path = mujoco.MjData(HUMANOID.model), []
+    for pose in qpos(clip):
+        data.qpos[:] = pose
+        mujoco.mj_kinematics(HUMANOID.model, data)
+        path.append(data.body(name).xpos.copy())
+    return np.array(path)
+
+
+def test_spinkick_goes_once_around_to_the_right_and_back_to_its_guard() -> None:
+    clip = load("spinkick")
+    w, z = clip.rotations[:, 0, 0], clip.rotations[:, 0, 3]
+    yaw = np.unwrap(2 * np.arctan2(z, w), period=2 * np.pi)
+    assert np.degrees(yaw[-1] - yaw[0]) == pytest.approx(-360, abs=10)
+    same = np.abs((clip.rotations[0] * clip.rotations[-1]).sum(axis=-1))
+    assert np.degrees(2 * np.arccos(np.minimum(same, 1))).max() < 15
+
+
+def test_spinkick_kicks_behind_on_one_leg() -> None:
+    clip = load("spinkick")
+    foot, root = body_path(clip, "right_ankle"), body_path(clip, "root")
+    out = int((foot - root)[:, 0].argmax())
+    assert clip.duration * 0.4 < out / clip.frame_rate < clip.duration * 0.6
+    assert clip.contacts is not None and (clip.contacts[out] == [False, True]).all()
+    w, z = clip.rotations[out, 0, 0], clip.rotations[out, 0, 3]
+    assert np.degrees(2 * np.arctan2(z, w)) % 360 == pytest.approx(180, abs=15)  # its back to where it kicks
+    assert foot[out, 0] - root[out, 0] > 0.7 and foot[out, 2] > 0.5
+    assert knee_degrees(clip, "right")[out] < 15
+    assert np.linalg.norm(np.diff(foot, axis=0), axis=1).max() * clip.frame_rate > 3.5  # m/s
