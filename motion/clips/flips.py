@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mprl.motion.clips.keyposes import STAND, Arm, Leg, Pose, both, pose, through, times
-from mprl.motion.clips.sketch import Sketch
+from mprl.motion.clips.sketch import Sketch, Weights
 
 OFF, DOWN, END = 1.1, 1.72, 3.0  # s: the toes leave the floor, touch it again, the end
 
@@ -12,8 +12,8 @@ def backflip(rate: float) -> Sketch:
     """A tucked somersault backward from standing to standing."""
     keys = {
         0.0: STAND,
-        0.25: STAND,
-        0.75: STAND.but(x=0.0, pitch=32, bend=15, nod=-15, legs=Leg(85, 4, 6, 95), arms=Arm(-50, 10, 15, 5)),
+        0.35: STAND,
+        0.87: STAND.but(x=0.0, pitch=32, bend=15, nod=-15, legs=Leg(85, 4, 6, 95), arms=Arm(-50, 10, 15, 5)),
         OFF: STAND.but(x=-0.05, z=0.93, pitch=-18, bend=-15, nod=-15, legs=Leg(-10, 3, 5, 12, 20), arms=Arm(165, 12, 15, 5)),
         1.27: STAND.but(x=-0.12, z=1.22, pitch=-95, bend=20, nod=10, legs=Leg(95, 6, 5, 110, 25), arms=Arm(110, 15, 30, 5)),
         1.43: STAND.but(x=-0.18, z=1.32, pitch=-190, bend=30, nod=15, legs=Leg(118, 6, 5, 125, 25), arms=Arm(85, 12, 45, 5)),
@@ -23,7 +23,8 @@ def backflip(rate: float) -> Sketch:
         2.72: STAND.but(x=-0.32, pitch=-358),
         END: STAND.but(x=-0.32, pitch=-358),
     }
-    return Sketch(through(keys, times(END, rate)), rate, _feet())
+    # a late crouch and a cost on the floor's force: otherwise the push is one blow of 15 body weights
+    return Sketch(through(keys, times(END, rate)), rate, _feet(), weights=Weights(contact=60.0))
 
 
 def frontflip(rate: float) -> Sketch:

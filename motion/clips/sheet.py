@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-import imageio.v3 as iio
 import numpy as np
+from matplotlib.image import imsave
 from numpy.typing import NDArray
 
 from mprl.motion import HUMANOID, MotionClip, load
@@ -34,7 +34,7 @@ def sheet(clip: MotionClip, pictures: int = 24, size: int = 240) -> NDArray[np.u
 def main(argv: Sequence[str]) -> None:
     """Write the sheet of a clip, by name or file."""
     motion, out = argv
-    iio.imwrite(out, sheet(load(motion)))
+    imsave(out, sheet(load(motion)))
 
 
 if __name__ == "__main__":

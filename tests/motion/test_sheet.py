@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import imageio.v3 as iio
 import numpy as np
 import pytest
+from matplotlib.image import imread
 
 from mprl.errors import RenderingError
 from mprl.motion import load
@@ -33,4 +33,4 @@ def test_a_sheet_shows_a_clip_from_beginning_to_end() -> None:
 
 def test_a_sheet_is_written_as_a_picture(tmp_path: Path) -> None:
     main(["punch", str(tmp_path / "punch.png")])
-    assert iio.imread(tmp_path / "punch.png").shape == (3 * 240, 8 * 240, 3)
+    assert imread(tmp_path / "punch.png").shape[:2] == (3 * 240, 8 * 240)
