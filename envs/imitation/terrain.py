@@ -178,7 +178,7 @@ KINDS: dict[str, Callable[[float, np.random.Generator], Terrain]] = {"slopes": s
 
 
 def _columns(cell: float) -> Array:
-    return cell * np.arange(round(LENGTH / cell) + 1)
+    return cell * np.arange(round(LENGTH / cell) + 1, dtype=np.float64)
 
 
 def _treads(steps: list[tuple[float, int]], cell: float, rise: float) -> Array:

@@ -1,0 +1,22 @@
+"""The example of docs/perception.md, as it stands there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+PAGE = Path(__file__).parents[2] / "docs" / "perception.md"
+
+
+@pytest.mark.skipif(not PAGE.exists(), reason="docs are not installed")
+def test_the_plug_in_ten_lines_runs():
+    pytest.importorskip("pygame")
+    (example,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    found: dict[str, object] = {}
+    exec(compile(example, PAGE.name, "exec"), found)
+    assert found["features"].shape == (4, 16)  # type: ignore[attr-defined]
+    assert found["seen"].single_observation_space.shape == (16,)  # type: ignore[attr-defined]
+    assert found["agent"].observation_size == 16  # type: ignore[attr-defined]
+    assert found["settings"]["normalize_images"] is False  # type: ignore[index]
