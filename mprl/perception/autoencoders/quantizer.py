@@ -36,7 +36,7 @@ class Quantizer(nn.Module):
     counts: Tensor  # (K,), average uses in an update; 0 before the first one
     sums: Tensor  # (K, n), average sums of the vectors
 
-    def __init__(self, codes: int, size: int, decay: float = 0.99, revive: float = 0.01) -> None:
+    def __init__(self, codes: int, size: int, decay: float = 0.97, revive: float = 0.1) -> None:
         super().__init__()
         if codes < 2 or not 0 <= decay < 1 or not 0 <= revive < 1:
             raise SettingError(

@@ -42,7 +42,7 @@ class VQVAE(Network):
         activation: str = "elu",
         codes: int = 256,
         commitment: float = 0.25,
-        decay: float = 0.99,
+        decay: float = 0.97,
     ) -> None:
         super().__init__(shape, features)
         check_image(self.shape, "a VQ-VAE")
