@@ -209,6 +209,18 @@ class CharactersOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PerceptionOptions(Options):
+    """Perception: what a plug costs, PPO from pixels against Stable-Baselines3, pictures against MuJoCo's renderer, what models learn."""
+
+    training: Annotated[float, tyro.conf.arg(metavar="S")] = 60.0
+    """for which each model is trained"""
+    seed: int = 0
+    """of the models"""
+    seconds: Annotated[float, tyro.conf.arg(metavar="S")] = 15.0
+    """for each comparison of speed"""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PixelsOptions(Options):
     """Agents that see pictures only: learning curves and returns of runs of `mprl train --perception`, beside those that see the state."""
 
@@ -249,6 +261,7 @@ def main(argv: Sequence[str]) -> int:
         "body": (BodyOptions, body),
         "render": (RenderOptions, render),
         "motion": (MotionOptions, motion),
+        "perception": (PerceptionOptions, perception),
         "pixels": (PixelsOptions, pixels),
         "characters": (CharactersOptions, characters),
         "soak": (SoakOptions, soak),
@@ -392,6 +405,13 @@ def characters(options: CharactersOptions) -> Measured:
     from mprl.scripts.benchmarks.characters import measure
 
     return measure(options.motion or default_motion(), options.num_envs, options.threads, options.seconds, options.agent)
+
+
+def perception(options: PerceptionOptions) -> Measured:
+    """Figures of perception."""
+    from mprl.scripts.benchmarks.perception import measure
+
+    return measure(options.seconds, options.training, options.seed)
 
 
 def pixels(options: PixelsOptions) -> Measured:

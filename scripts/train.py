@@ -248,9 +248,10 @@ def eyes(options: Any) -> tuple[Source | None, Perception | None]:
         return None, None
     from mprl.envs.wrappers import Source
     from mprl.perception import models
-    from mprl.perception.plug import Perception
+    from mprl.perception.plug import CONFIG, Perception
 
-    if options.perception in models.NAMES:
+    is_trained = (Path(options.perception) / CONFIG).is_file()  # a folder may be called "vae" too
+    if options.perception in models.NAMES and not is_trained:
         settings = {("size" if name == "pixels" else name): value for name, value in of_new.items() if name != "features"}
         return Source(**{"stack": 3, **settings}), None
     if not Path(options.perception).exists():
