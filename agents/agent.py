@@ -466,7 +466,7 @@ def _setting(name: str, value: Any, kind: Any) -> Any:
             return None
         if isinstance(value, str) and str in get_args(kind):
             try:
-                numbers = schedules.parse(value)[1:3]
+                numbers = schedules.bounds(value)
             except SettingError as error:
                 raise SettingError(f"{name}: {error}") from None
             for number in numbers:

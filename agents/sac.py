@@ -173,9 +173,10 @@ class SAC(OffPolicyAgent):
             of_inputs = net.backward(error.unsqueeze(-1) / len(target), inputs=seen.requires_grad)
             slope = slope + of_inputs if seen.requires_grad else slope
             errors.append(error)
-        if seen.requires_grad:
+        if self.model.eyes is not None:
             for parameter in self.model.eyes.parameters():
-                parameter.grad.zero_()
+                if parameter.grad is not None:
+                    parameter.grad.zero_()
             seen.backward(slope[:, : -self.actions])
         self.optimizers["critics"].descend()
         return 0.5 * torch.stack(errors).square().mean(), target.mean()

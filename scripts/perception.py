@@ -99,7 +99,7 @@ class EvaluateOptions:
 
 def main(argv: Sequence[str]) -> int:
     """Run `mprl perception`."""
-    commands = {"train": (TrainOptions, train), "evaluate": (EvaluateOptions, evaluate)}
+    commands: dict[str, tuple[Any, Any]] = {"train": (TrainOptions, train), "evaluate": (EvaluateOptions, evaluate)}
     if not argv or argv[0] in ("-h", "--help"):
         from mprl.perception import models
 
@@ -276,10 +276,11 @@ def pictures(model: Perception, held_out: Samples, folder: Path) -> list[Path]:
 
     if not hasattr(model.network, "pictures"):
         return []
+    network: Any = model.network
     batch = {name: values[:8] for name, values in next(iter(held_out.batches(torch.Generator()))).items()}
     written = []
     with torch.no_grad():
-        for name, rows in model.network.pictures(batch).items():
+        for name, rows in network.pictures(batch).items():
             strip = torch.cat(list(rows), dim=1)[:3]
             strip = strip if len(strip) == 3 else strip[:1].expand(3, -1, -1)
             image = (strip.clamp(0, 1) * 255).byte().permute(1, 2, 0).numpy()

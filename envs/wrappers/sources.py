@@ -54,7 +54,8 @@ class Source:
         Raises:
             SettingError: there is something else in it.
         """
+        fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in content.items()}
         try:
-            return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in content.items()})
+            return cls(**fields)
         except TypeError:
             raise SettingError(f"a source of pictures has the settings {', '.join(cls.__dataclass_fields__)}, found {content}") from None

@@ -40,16 +40,16 @@ class PerceptionExtractor(BaseFeaturesExtractor):
 
     def __init__(self, observation_space: gym.Space[Any], perception: Perception) -> None:
         key, part = perception.spec.key, observation_space
-        others: tuple[str, ...] = ()
+        others: dict[str, gym.Space[Any]] = {}
         if isinstance(observation_space, gym.spaces.Dict):
-            others = tuple(name for name in observation_space.spaces if name != key)
+            others = {name: space for name, space in observation_space.spaces.items() if name != key}
             part = part_of(observation_space, key)
-        super().__init__(observation_space, perception.features + sum(gym.spaces.flatdim(observation_space[name]) for name in others))
-        self._others = others
+        super().__init__(observation_space, perception.features + sum(int(gym.spaces.flatdim(space)) for space in others.values()))
+        self._others = tuple(others)
         self._turned = part.shape != perception.spec.shape and part.shape == perception.spec.input_shape  # channels first
         if not self._turned:
             perception.spec.check(observation_space)
-        self._frozen = (perception,) if perception.spec.frozen else ()  # in a tuple it is not registered
+        self._frozen: tuple[Perception, ...] = (perception,) if perception.spec.frozen else ()  # in a tuple it is not registered
         self._learning = None if perception.spec.frozen else copy.deepcopy(perception)
 
     @property

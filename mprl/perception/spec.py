@@ -134,7 +134,8 @@ class Spec:
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Spec:
         """From JSON."""
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in content.items()})
+        fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in content.items()}
+        return cls(**fields)
 
 
 def part_of(space: gym.Space[Any], key: str | None) -> gym.spaces.Box:

@@ -31,7 +31,7 @@ def perceive(env: Any, perception: Perception) -> Any:
     return wrapper(env, perception)
 
 
-class PerceptionWrapper(gym.ObservationWrapper):  # type: ignore[type-arg]
+class PerceptionWrapper(gym.ObservationWrapper):
     """A single environment seen through a perception model: see `perceive`."""
 
     def __init__(self, env: gym.Env[Any, Any], perception: Perception) -> None:
