@@ -17,6 +17,7 @@ from mprl.errors import SettingError
 from mprl.motion import MotionClip, MotionLibrary, SmplCharacter, find_character
 from mprl.motion.characters.character import Character
 from mprl.motion.characters.smpl import shape_of
+from mprl.motion.contacts import body_clearance
 from mprl.motion.shapes import Shapes
 from mprl.simulation.interface import Simulation
 from mprl.simulation.variants import set_variants
@@ -112,3 +113,24 @@ def fitted(clip: MotionClip, character: Character) -> MotionClip:
     from mprl.motion.retarget import retarget
 
     return replace(retarget(clip, character), contacts=None)
+
+
+def on_the_floor(library: MotionLibrary, character: Character, within: float = 0.01, most: int = 2048) -> tuple[str, ...]:
+    """Names of the bodies that come within so many metres of the floor in any of the clips; all, where the character lies down.
+
+    It lies when its root is below a third of its height in the rest pose: what then touches the floor is a matter of millimetres.
+
+    Args:
+        library: of the clips.
+        character: whose bodies.
+        within: m.
+        most: moments to look at, about, spread over all clips.
+    """
+    each = max(2, most // len(library))
+    clip = torch.arange(len(library), device=library.durations.device).repeat_interleave(each)
+    share = torch.linspace(0, 1, each, device=clip.device).repeat(len(library))
+    reference = library.sample(clip, share * library.durations[clip])
+    if float(reference.root_position[:, 2].min()) < character.model.qpos0[2] / 3:
+        return tuple(character.body_names)
+    lowest = body_clearance(character, reference.qpos.double().numpy(force=True)).min(axis=0)
+    return tuple(name for name, height in zip(character.body_names, lowest, strict=True) if height < within)

@@ -21,7 +21,7 @@ from torch.nn.functional import pad
 
 from mprl.devices import available
 from mprl.envs.imitation import checks, evaluation, observations, terminations
-from mprl.envs.imitation.bodies import bodies, fitted, reshape
+from mprl.envs.imitation.bodies import bodies, fitted, on_the_floor, reshape
 from mprl.envs.imitation.ground import Ground
 from mprl.envs.imitation.layout import CONTROL_RATE, PHYSICS_RATE, Layout, simulated
 from mprl.envs.imitation.metrics import Policy
@@ -141,7 +141,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     ## End of an episode
     | | when |
     |---|---|
-    | terminated | a body other than `contact_bodies` (default: the feet) touches the ground, unless `contact_termination=False` |
+    | terminated | a body other than `contact_bodies` (default: the feet, and what touches it in the clips; all where these lie down) touches the ground, unless `contact_termination=False` |
     | terminated | a body is over `tracking_termination` m (default .4; None: never) off its reference |
     | terminated | the physics diverged; the world is reported and reset |
     | truncated | `time_limit` seconds (default 20) have passed |
@@ -162,7 +162,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         target_frames: how many control steps ahead the reference is shown.
         phase_observation: show the phase.
         contact_termination: end an episode when a body that must not touches the ground.
-        contact_bodies: bodies that may touch the ground; by default the feet.
+        contact_bodies: bodies that may touch the ground; by default the feet, and those that touch it in the clips (a cartwheel's hands).
         tracking_termination: distance of any body from its reference that ends an episode, m; None: any distance is allowed.
         time_limit: seconds until truncation.
         reference_sync: move the reference below the character at each new cycle.
@@ -239,14 +239,15 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self.bodies = bodies(character, betas, gender, num_envs)
         self.character: Character = self.bodies.character
         self._settings = settings
-        if contact_bodies is None:
-            contact_bodies = self.character.feet
         if isinstance(contact_bodies, str):
             contact_bodies = (contact_bodies,)
-        for body in contact_bodies:
+        for body in contact_bodies or ():
             if body not in self.character.body_names:
                 raise unknown_name("body", body, self.character.body_names, f"bodies of the {self.character.name}")
         self.library = MotionLibrary([fitted(clip, self.character) for clip in checks.clips(motion)], self.character, self.device)
+
+        if contact_bodies is None:
+            contact_bodies = (*self.character.feet, *on_the_floor(self.library, self.character))
 
         self.num_envs = num_envs
         self.output = output
