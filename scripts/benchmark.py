@@ -229,6 +229,20 @@ class PixelsOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
+class MemoryOptions(Options):
+    """Agents without velocities: PPO in CartPole and Pendulum, told the state, not told velocities, and with a memory or a history."""
+
+    envs: Annotated[tuple[str, ...], tyro.conf.arg(metavar="ENV_ID ...")] = ("CartPole-v1", "Pendulum-v1")
+    """where"""
+    seeds: Annotated[int, tyro.conf.arg(metavar="N")] = 3
+    """runs of each"""
+    steps: Annotated[float | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
+    """of each run; by default as many as suit the environment"""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs/memory")
+    """where the runs are; those that are finished there are read back"""
+
+
+@dataclass(frozen=True, kw_only=True)
 class SoakOptions(Options):
     """Very many control steps: flat memory, finite numbers, no world that diverges."""
 
@@ -263,6 +277,7 @@ def main(argv: Sequence[str]) -> int:
         "motion": (MotionOptions, motion),
         "perception": (PerceptionOptions, perception),
         "pixels": (PixelsOptions, pixels),
+        "memory": (MemoryOptions, memory),
         "characters": (CharactersOptions, characters),
         "soak": (SoakOptions, soak),
     }
@@ -419,6 +434,13 @@ def pixels(options: PixelsOptions) -> Measured:
     from mprl.scripts.benchmarks.pixels import measure
 
     return measure(options.runs, page().parent / "pixels.png" if options.write else None)
+
+
+def memory(options: MemoryOptions) -> Measured:
+    """Agents that are not told velocities."""
+    from mprl.scripts.benchmarks.memory import measure
+
+    return measure(options.envs, options.seeds, options.steps, options.out)
 
 
 def soak(options: SoakOptions) -> Measured:

@@ -1,7 +1,9 @@
-"""Wrappers that show an environment to its agent through a camera: pixels, depth, segmentation, stacks of frames."""
+"""Wrappers that change what an agent sees of an environment: pictures, depth and segmentation of a camera; less than all; the past too."""
 
 from mprl.envs.wrappers.cameras import CameraObservation, CameraVectorObservation, cameras
+from mprl.envs.wrappers.histories import History, HistoryVector, history
 from mprl.envs.wrappers.images import PixelObservation, PixelVectorObservation, pixels
+from mprl.envs.wrappers.partial import Hidden, HiddenVector, hide
 from mprl.envs.wrappers.randomisation import Randomisation
 from mprl.envs.wrappers.sources import Source
 from mprl.envs.wrappers.stacking import FrameStack, FrameStackVector
@@ -11,10 +13,16 @@ __all__ = [
     "CameraVectorObservation",
     "FrameStack",
     "FrameStackVector",
+    "Hidden",
+    "HiddenVector",
+    "History",
+    "HistoryVector",
     "PixelObservation",
     "PixelVectorObservation",
     "Randomisation",
     "Source",
     "cameras",
+    "hide",
+    "history",
     "pixels",
 ]
