@@ -161,7 +161,7 @@ def shares(env_id: str, values: Mapping[Way, Sequence[float]], nothing: float) -
 def overview(env_id: str, found: Mapping[Way, Sequence[Mapping[str, float]]], nothing: float) -> list[tuple[str, ...]]:
     """A row for each way to see."""
     full = statistics.median(one["return_mean"] for one in next(runs for way, runs in found.items() if not way.blind))
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for way, runs in found.items():
         values = sorted(one["return_mean"] for one in runs)
         median, minutes = statistics.median(values), statistics.median(one["minutes"] for one in runs)
