@@ -80,7 +80,7 @@ def test_the_command_line_is_also_a_module():
         (["motion", "info", "nowhere.txt"], "nowhere.txt: no such file"),
         (["motion", "info", "walk", "--verbos"], "no option named '--verbos'"),
         (["motion", "convert", "walk", "walk.txt"], "walk.txt: motions are written as .npz or .bvh, not '.txt'"),
-        (["motion", "convert", "walk", "nowhere/walk.npz"], "nowhere/walk.npz: cannot be written: No such file or directory"),
+        (["motion", "convert", "walk", "nowhere/walk.npz"], "nowhere/walk.npz: the folder nowhere does not exist; make it first"),
         (["motion", "render", "walk", "walk.avi"], "walk.avi: a video is written as .mp4 or .gif"),
         (["motion", "render", "walk", "walk.mp4", "--seconds", "-1"], "expected a video longer than 0 s that ends, found --seconds -1"),
         (["motion", "render", "walk", "walk.mp4", "--seconds", "0"], "expected a video longer than 0 s that ends, found --seconds 0"),
