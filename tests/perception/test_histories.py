@@ -101,7 +101,9 @@ def swings(generator):
 def trained(history):
     torch.manual_seed(0)
     network = HistoryRegression((8, 1), 16, targets=1, history=history)
-    Trainer(network, swings, TrainerSettings(epochs=2, learning_rate="cosine 2e-2 1e-4 50")).fit()
+    quick = history == "tcn"
+    settings = TrainerSettings(epochs=2 if quick else 20, learning_rate="cosine 2e-2 1e-4 50" if quick else "cosine 5e-3 1e-4 500")
+    Trainer(network, swings, settings).fit()
     return network
 
 
