@@ -115,7 +115,7 @@ def fitted(clip: MotionClip, character: Character) -> MotionClip:
     return replace(retarget(clip, character), contacts=None)
 
 
-def on_the_floor(library: MotionLibrary, character: Character, within: float = 0.01, most: int = 2048) -> tuple[str, ...]:
+def on_the_floor(library: MotionLibrary, character: Character, within: float = 0.01) -> tuple[str, ...]:
     """Names of the bodies that come within so many metres of the floor in any of the clips; all, where the character lies down.
 
     It lies when its root is below a third of its height in the rest pose: what then touches the floor is a matter of millimetres.
@@ -124,9 +124,8 @@ def on_the_floor(library: MotionLibrary, character: Character, within: float = 0
         library: of the clips.
         character: whose bodies.
         within: m.
-        most: moments to look at, about, spread over all clips.
     """
-    each = max(2, most // len(library))
+    each = min(128, max(8, 4096 // len(library)))  # moments of a clip: this should cost little beside making the environment
     clip = torch.arange(len(library), device=library.durations.device).repeat_interleave(each)
     share = torch.linspace(0, 1, each, device=clip.device).repeat(len(library))
     reference = library.sample(clip, share * library.durations[clip])

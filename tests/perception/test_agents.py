@@ -73,7 +73,8 @@ def parameters(agent):
     return {name: value.clone() for name, value in agent.eyes.perception.network.state_dict().items()}
 
 
-@pytest.mark.parametrize("name", [each if each == "dqn" else pytest.param(each, marks=pytest.mark.slow) for each in AGENTS])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", AGENTS)
 def test_eyes_that_learn_along_find_the_block(name):
     kind, continuous, settings, steps = AGENTS[name]
     env = Blocks(continuous)

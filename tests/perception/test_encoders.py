@@ -122,6 +122,7 @@ def test_the_loss_of_scores_that_know_nothing_is_log_classes_and_unknown_pixels_
     assert loss.item() == pytest.approx(np.log(4), rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [FCN, UNet])
 def test_segmentation_learns_what_a_threshold_tells(kind):
     torch.manual_seed(0)
