@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mprl.agents import spaces
 from mprl.perception.plug import Perception
+from mprl.perception.selfsupervised.augmentation import random_shift
 
 
 class Eyes(nn.Module):
@@ -61,16 +62,8 @@ class Eyes(nn.Module):
 
     def shifted(self, flat: Tensor, pixels: int, generator: torch.Generator) -> Tensor:
         """Observations (B, n) whose pictures are each moved by up to so many pixels; what comes in at the edges repeats them."""
-        height, width, _ = self.perception.spec.shape
-        pictures = flat[:, self._read].view(-1, *self.perception.spec.shape)
-        rows, columns = (_places(len(flat), size, pixels, generator) for size in (height, width))
-        moved = pictures[torch.arange(len(flat), device=flat.device)[:, None, None], rows[:, :, None], columns[:, None, :]]
+        pictures = flat[:, self._read].view(-1, *self.perception.spec.shape).permute(0, 3, 1, 2)
+        moved = random_shift(pictures, pixels, generator).permute(0, 2, 3, 1)
         flat = flat.clone()
         flat[:, self._read] = moved.flatten(1)
         return flat
-
-
-def _places(count: int, size: int, pixels: int, generator: torch.Generator) -> Tensor:
-    """Where each of `size` pixels of a moved line was, (count, size)."""
-    shift = torch.randint(-pixels, pixels + 1, (count, 1), generator=generator, device=generator.device)
-    return (torch.arange(size, device=shift.device) + shift).clamp_(0, size - 1)
