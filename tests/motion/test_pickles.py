@@ -418,7 +418,7 @@ def test_a_hostile_pickle_is_refused_in_one_line_at_once(name):
     with pytest.raises(MotionFormatError) as caught:
         pickles.load(HOSTILE[name])
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 200
-    assert time.process_time() - began < (10 if name in SLOW else 1)
+    assert time.process_time() - began < (20 if name in SLOW else 5)  # a hang takes minutes; a busy machine doubles what a process needs
 
 
 # A list of 100 times the same list of 100 times ..., 20 deep, at memo 1: a few bytes in the file, 10^40 numbers laid out or as text.
