@@ -58,15 +58,17 @@ def evaluate(
         raise SettingError(f"evaluate takes an agent first, found a {type(agent).__name__}")
     check_environment(env)
     check_seed(seed)
-    spaces = (getattr(env, f"single_{what}", None) or getattr(env, what) for what in ("observation_space", "action_space"))
-    agent.check_spaces(*spaces)
+    agent.check_spaces(*_spaces(env))
     identity = {"env_id": agent.env_id, "agent": agent.name, "num_timesteps": agent.num_timesteps, "seed": seed}
     own = getattr(env.unwrapped, "evaluate", None)
-    if own is not None:
+    if own is not None and _spaces(env.unwrapped) == _spaces(env):  # it plays itself, without wrappers that show something else
         return {**identity, **own(Player(agent), episodes, seed, video)}
-    spec = env.spec or env.unwrapped.spec
-    longest = max_episode_steps or max(LONGEST, getattr(spec, "max_episode_steps", None) or 0)
-    return {**identity, **_play(agent, env, episodes, seed, video, longest)}
+    return {**identity, **play(agent, env, episodes, seed, video, max_episode_steps)}
+
+
+def _spaces(env: Any) -> tuple[Any, ...]:
+    """Of one world: of observations, and of actions."""
+    return tuple(getattr(env, f"single_{what}", None) or getattr(env, what) for what in ("observation_space", "action_space"))
 
 
 class Player:
@@ -108,7 +110,12 @@ def quiet() -> Iterator[None]:
         log.setLevel(before)
 
 
-def _play(agent: Agent, env: Any, episodes: int, seed: int, video: str | Path | None, longest: int) -> dict[str, Any]:
+def play(
+    agent: Agent, env: Any, episodes: int, seed: int, video: str | Path | None = None, max_episode_steps: int | None = None
+) -> dict[str, Any]:
+    """Play deterministic episodes for their return alone, whatever else the environment could tell: see `evaluate`."""
+    spec = env.spec or env.unwrapped.spec
+    longest = max_episode_steps or max(LONGEST, getattr(spec, "max_episode_steps", None) or 0)
     batch = agent._make_batch(env)
     # every world plays its share, so that short episodes are not preferred to long ones
     share = torch.full((batch.num_worlds,), episodes // batch.num_worlds)

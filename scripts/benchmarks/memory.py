@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import statistics
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,26 +21,10 @@ from mprl.scripts.evaluate import write_json
 from mprl.scripts.options import make_folder
 
 RESULT = "benchmark_memory.json"
-LENGTH = 6  # observations in a history
 FEATURES = 32  # that an encoder makes of it
 EPISODES, WORLDS, SEED = 100, 20, 99_991  # of judging
 ENOUGH = 0.9  # share of what the agent reaches that is told the whole state
 STATE, HIDDEN = "the state", "no velocities"
-
-
-@dataclass(frozen=True)
-class Task:
-    """An environment.
-
-    Attributes:
-        hidden: indices of the velocities.
-        steps: to learn for, over all worlds.
-        recurrent: settings in place of the preset's with a memory, whose minibatches are whole sequences.
-    """
-
-    hidden: tuple[int, ...]
-    steps: int
-    recurrent: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -52,32 +35,62 @@ class Way:
         name: in tables.
         blind: whether velocities are hidden.
         recurrent: a memory in the policy.
-        history: whether it sees the last observations.
+        history: how many of the last observations it sees; 0: the one that there is.
         encoder: of them, which learns along; "": they go into the policy one after the other.
     """
 
     name: str
     blind: bool = True
     recurrent: str = "none"
-    history: bool = False
+    history: int = 0
     encoder: str = ""
 
     @property
     def remembers(self) -> bool:
-        return self.history or self.recurrent != "none"
+        return self.history > 0 or self.recurrent != "none"
+
+
+def ways(length: int, encoders: Sequence[str]) -> tuple[Way, ...]:
+    """Told everything, not told velocities, with a history of this length, through encoders of it, with a memory."""
+    last = f"{HIDDEN}, last {length}"
+    encoded = (Way(f"{last}, {encoder}", history=length, encoder=encoder) for encoder in encoders)
+    told, blind, memory = Way(STATE, blind=False), Way(HIDDEN), Way(f"{HIDDEN}, recurrent gru", recurrent="gru")
+    return told, blind, Way(f"{last}, mlp", history=length), *encoded, memory
+
+
+@dataclass(frozen=True)
+class Task:
+    """An environment.
+
+    Attributes:
+        steps: to learn for, over all worlds.
+        ways: to see it.
+        recurrent: settings of the agent in place of the preset's with a memory, whose minibatches are whole sequences.
+        hidden: indices of the velocities in an observation.
+        hides: settings of the environment that hide them, where it has such.
+        kwargs: its other settings.
+        settings: of the agent, in place of the preset's.
+    """
+
+    steps: int
+    ways: tuple[Way, ...]
+    recurrent: Mapping[str, Any]
+    hidden: tuple[int, ...] = ()
+    hides: Mapping[str, Any] = field(default_factory=dict)
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 TASKS = {
-    "CartPole-v1": Task((1, 3), 30_000, {"batch_size": 1024}),
-    "Pendulum-v1": Task((2,), 100_000, {"batch_size": 256}),
-}
-WAYS = (
-    Way(STATE, blind=False),
-    Way(HIDDEN),
-    Way(f"{HIDDEN}, last {LENGTH}, mlp", history=True),
-    Way(f"{HIDDEN}, last {LENGTH}, tcn", history=True, encoder="tcn"),
-    Way(f"{HIDDEN}, recurrent gru", recurrent="gru"),
-)
+    "CartPole-v1": Task(30_000, ways(6, ["tcn"]), {"batch_size": 1024}, (1, 3)),
+    "Pendulum-v1": Task(100_000, ways(6, ["tcn"]), {"batch_size": 256}, (2,)),
+    # the shipped walk, with little exploration (docs/motion.md); 185 numbers an observation, so no encoder of few features
+    "mprl/DeepMimic-v0": Task(
+        1_500_000, ways(3, []), {"recurrent_size": 256},
+        hides={"velocity_observation": False}, kwargs={"output": "torch"},
+        settings={"initial_std": 0.1, "final_std": 0.04, "std_steps": 1.5e6, "target_kl": 0.1, "clip_range": 0.3},
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -115,14 +128,14 @@ def measure(env_ids: Sequence[str], seeds: int, steps: float | None, out: Path) 
         if env_id not in TASKS:
             raise SettingError(f"no velocities are known of '{env_id}'; choose among {', '.join(TASKS)}")
     baselines = {env_id: random_policy(env_id) for env_id in env_ids}
-    found: dict[tuple[str, Way], list[dict[str, float]]] = {pair: [] for pair in itertools.product(env_ids, WAYS)}
+    found: dict[tuple[str, Way], list[dict[str, float]]] = {(env_id, way): [] for env_id in env_ids for way in TASKS[env_id].ways}
     for seed in range(seeds):  # one run of everything first
         for env_id, way in found:
             asked = Asked(env_id, way.name, seed, int(steps or TASKS[env_id].steps))
             found[env_id, way].append(run(asked, way, baselines[env_id], out / _folder(asked)))
     figures, rows = [], []
     for env_id, baseline in baselines.items():
-        of = {way: found[env_id, way] for way in WAYS}
+        of = {way: found[env_id, way] for way in TASKS[env_id].ways}
         figures += shares(env_id, {way: [each["return_mean"] for each in runs] for way, runs in of.items()}, baseline.value)
         rows += overview(env_id, of, baseline.value)
     columns = ("environment", "sees", "seeds", "return, median", "least to greatest", "share", "steps", "minutes")
@@ -200,10 +213,11 @@ def make_env(env_id: str, way: Way, num_envs: int) -> Any:
     """Worlds as the agent sees them."""
     from mprl.envs.wrappers import hide, history
 
-    env: Any = gym.make_vec(env_id, num_envs=num_envs)
-    if way.blind:
-        env = hide(env, TASKS[env_id].hidden)
-    return history(env, LENGTH) if way.history else env
+    task = TASKS[env_id]
+    env: Any = gym.make_vec(env_id, num_envs=num_envs, **{**task.kwargs, **(task.hides if way.blind else {})})
+    if way.blind and task.hidden:
+        env = hide(env, task.hidden)
+    return history(env, way.history) if way.history else env
 
 
 def make_agent(asked: Asked, way: Way, baseline: Baseline) -> Any:
@@ -215,28 +229,28 @@ def make_agent(asked: Asked, way: Way, baseline: Baseline) -> Any:
     task = TASKS[asked.env_id]
     env = make_env(asked.env_id, way, PPO.training_preset(asked.env_id)["num_envs"])
     if way.recurrent != "none":
-        return PPO(env, seed=asked.seed, recurrent=way.recurrent, **task.recurrent)
+        return PPO(env, seed=asked.seed, recurrent=way.recurrent, **{**task.settings, **task.recurrent})
     if not way.encoder:
-        return PPO(env, seed=asked.seed)
+        return PPO(env, seed=asked.seed, **task.settings)
     seen = [index for index in range(len(baseline.mean)) if index not in task.hidden]
     mean, std = (tuple(column[index] for index in seen) for column in (baseline.mean, baseline.std))
     spec = Spec.of(env.single_observation_space, frozen=False, mean=mean, std=std)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(asked.seed)
         encoder = build(way.encoder, spec, FEATURES)
-    return PPO(env, seed=asked.seed, perception=encoder)
+    return PPO(env, seed=asked.seed, perception=encoder, **task.settings)
 
 
 def judge(agent: Any, env_id: str, way: Way) -> float:
     """Mean return of deterministic episodes, of another seed than those that were learned from."""
-    from mprl.agents import evaluate
+    from mprl.agents.evaluation import play
 
-    return float(evaluate(agent, make_env(env_id, way, WORLDS), EPISODES, seed=SEED)["return_mean"])
+    return float(play(agent, make_env(env_id, way, WORLDS), EPISODES, seed=SEED)["return_mean"])
 
 
 def random_policy(env_id: str) -> Baseline:
     """Of `EPISODES` episodes, whose observations without velocities are what an encoder's inputs are standardised by."""
-    env = gym.make(env_id)
+    env = gym.make(env_id)  # one world, told everything; of a batch the means would favour short episodes
     env.action_space.seed(SEED)
     seen, total = [], 0.0
     for episode in range(EPISODES):
