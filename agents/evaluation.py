@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,7 @@ def evaluate(
     identity = {"env_id": agent.env_id, "agent": agent.name, "num_timesteps": agent.num_timesteps, "seed": seed}
     own = getattr(env.unwrapped, "evaluate", None)
     if own is not None and _spaces(env.unwrapped) == _spaces(env):  # it plays itself, without wrappers that show something else
-        return {**identity, **own(Player(agent), episodes, seed, video)}
+        return {**identity, **own(Player(agent, agent._make_batch(env).observation), episodes, seed, video)}
     return {**identity, **play(agent, env, episodes, seed, video, max_episode_steps)}
 
 
@@ -72,13 +72,18 @@ def _spaces(env: Any) -> tuple[Any, ...]:
 
 
 class Player:
-    """An agent's deterministic policy as an environment plays it that judges by itself: observations (W, n) -> actions (W, ...).
+    """An agent's deterministic policy as an environment plays it that judges by itself: observations of W worlds -> actions (W, ...).
 
     The environment calls `reset()` where episodes begin in all worlds. An agent with a memory cannot be played by one that does not.
+
+    Args:
+        agent: who plays.
+        see: from the environment's observations to what the agent acts on, (W, n).
     """
 
-    def __init__(self, agent: Agent) -> None:
+    def __init__(self, agent: Agent, see: Callable[[Any], Tensor]) -> None:
         self.agent = agent
+        self._see = see
         self._memory: Any = None
         self._told = False
 
@@ -86,8 +91,8 @@ class Player:
         """Forget what was before."""
         self._memory, self._told = None, True
 
-    def __call__(self, observation: Tensor) -> Tensor:
-        action, self._memory = self.agent.act_on(observation, self._memory, None, deterministic=True)
+    def __call__(self, observation: Any) -> Tensor:
+        action, self._memory = self.agent.act_on(self._see(observation), self._memory, None, deterministic=True)
         if self._memory is not None and not self._told:
             raise SettingError(f"{self.agent.env_id} cannot judge an agent with a memory: its evaluate() does not call policy.reset()")
         return action

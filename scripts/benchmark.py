@@ -230,7 +230,7 @@ class PixelsOptions(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryOptions(Options):
-    """Agents without velocities: PPO in CartPole and Pendulum, told the state, not told velocities, and with a memory or a history."""
+    """Agents without velocities: PPO told the state, not told velocities, and with a memory or a history."""
 
     envs: Annotated[tuple[str, ...], tyro.conf.arg(metavar="ENV_ID ...")] = ("CartPole-v1", "Pendulum-v1")
     """where"""
@@ -239,6 +239,20 @@ class MemoryOptions(Options):
     steps: Annotated[float | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
     """of each run; by default as many as suit the environment"""
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs/memory")
+    """where the runs are; those that are finished there are read back"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TerrainOptions(Options):
+    """The humanoid that looks ahead: PPO walks over generated ground with a height scan and blind, judged at three difficulties."""
+
+    terrain: Annotated[str, tyro.conf.arg(metavar="KIND")] = "gaps"
+    """slopes, stairs, gaps or rough"""
+    seeds: Annotated[int, tyro.conf.arg(metavar="N")] = 1
+    """runs, with a height scan and blind"""
+    steps: Annotated[float, tyro.conf.arg(metavar="N")] = 3e6
+    """of each run"""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs/terrain")
     """where the runs are; those that are finished there are read back"""
 
 
@@ -278,6 +292,7 @@ def main(argv: Sequence[str]) -> int:
         "perception": (PerceptionOptions, perception),
         "pixels": (PixelsOptions, pixels),
         "memory": (MemoryOptions, memory),
+        "terrain": (TerrainOptions, terrain),
         "characters": (CharactersOptions, characters),
         "soak": (SoakOptions, soak),
     }
@@ -441,6 +456,13 @@ def memory(options: MemoryOptions) -> Measured:
     from mprl.scripts.benchmarks.memory import measure
 
     return measure(options.envs, options.seeds, options.steps, options.out)
+
+
+def terrain(options: TerrainOptions) -> Measured:
+    """Agents that walk over generated ground, seeing and blind."""
+    from mprl.scripts.benchmarks.terrain import measure
+
+    return measure(options.terrain, options.seeds, options.steps, options.out)
 
 
 def soak(options: SoakOptions) -> Measured:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 from collections.abc import Mapping, Sequence
@@ -14,10 +13,10 @@ import gymnasium as gym
 import numpy as np
 import torch
 
-from mprl.errors import CheckpointError, SettingError
+from mprl.errors import SettingError
 from mprl.scripts.benchmarks.environment import Measured
+from mprl.scripts.benchmarks.once import once
 from mprl.scripts.benchmarks.report import Figure, Overview
-from mprl.scripts.evaluate import write_json
 from mprl.scripts.options import make_folder
 
 RESULT = "benchmark_memory.json"
@@ -192,21 +191,17 @@ def run(asked: Asked, way: Way, baseline: Baseline, folder: Path) -> dict[str, f
     Raises:
         CheckpointError: the folder has another run, or a file in it cannot be read or written.
     """
-    kept = _read(folder / RESULT)
-    if kept is not None:
-        if kept["asked"] != asdict(asked):
-            raise CheckpointError(f"{folder / RESULT}: another run than asked for, {kept['asked']}; give another --out")
-        return dict(kept["found"])
-    print(f"training {folder}")
-    agent = make_agent(asked, way, baseline)
-    began = time.perf_counter()
-    agent.learn(asked.steps)
-    minutes = (time.perf_counter() - began) / 60
-    found = {"return_mean": judge(agent, asked.env_id, way), "steps": float(agent.num_timesteps), "minutes": minutes}
-    make_folder(folder)
-    agent.save(folder)
-    write_json(folder / RESULT, {"asked": asdict(asked), "found": found})
-    return found
+
+    def train() -> dict[str, float]:
+        agent = make_agent(asked, way, baseline)
+        began = time.perf_counter()
+        agent.learn(asked.steps)
+        minutes = (time.perf_counter() - began) / 60
+        make_folder(folder)
+        agent.save(folder)
+        return {"return_mean": judge(agent, asked.env_id, way), "steps": float(agent.num_timesteps), "minutes": minutes}
+
+    return once(folder / RESULT, asdict(asked), ("return_mean", "steps", "minutes"), train)
 
 
 def make_env(env_id: str, way: Way, num_envs: int) -> Any:
@@ -267,18 +262,6 @@ def random_policy(env_id: str) -> Baseline:
 
 def _folder(asked: Asked) -> str:
     return f"{asked.env_id}-{asked.way.replace(', ', '-').replace(' ', '_')}-{asked.seed}"
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    """What a finished run left; None where there is none."""
-    if not path.exists():
-        return None
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        found = {key: float(content["found"][key]) for key in ("return_mean", "steps", "minutes")}
-        return {"asked": dict(content["asked"]), "found": found}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path}: cannot be read: {' '.join(str(error).split())[:120]}; remove it to run this again") from None
 
 
 def _told(baselines: Mapping[str, Baseline]) -> str:

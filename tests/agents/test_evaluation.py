@@ -11,7 +11,10 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import mprl  # noqa: F401  registers the environments
 from mprl.agents import PPO, evaluate
+from mprl.envs.wrappers import history
 from mprl.errors import CheckpointError, MprlError, RenderingError, SettingError
+from mprl.perception.plug import build
+from mprl.perception.spec import Spec
 from mprl.simulation.rendering import opengl_backend
 
 MODES = [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP]
@@ -226,3 +229,17 @@ def test_an_imitation_is_filmed(imitator, tmp_path):
     env = gym.make("mprl/DeepMimic-v0", time_limit=0.2, width=64, height=48)
     evaluate(imitator, env, episodes=2, video=tmp_path / "walk.mp4")
     assert (tmp_path / "walk.mp4").stat().st_size > 0
+
+
+@pytest.mark.parametrize("eyes", ["none", "frozen", "learning"])
+def test_it_judges_agents_that_see_a_dictionary(eyes):
+    env = gym.make_vec("mprl/DeepMimic-v0", num_envs=2, num_threads=1, time_limit=0.2, sensors=("height_scan",))
+    spec = Spec.of(env.single_observation_space, "height_scan", frozen=eyes == "frozen")
+    seeing = PPO(env, n_steps=4, hidden=(8,), perception=None if eyes == "none" else build("mlp", spec, 4))
+    assert evaluate(seeing, env, 2)["frame_rate_hz"] == 30
+
+
+def test_behind_a_wrapper_that_shows_something_else_it_is_played_for_its_return():
+    env = history(gym.make_vec("mprl/DeepMimic-v0", num_envs=2, num_threads=1, time_limit=0.2), 3)
+    found = evaluate(PPO(env, n_steps=4, hidden=(8,)), env, 2)
+    assert "frame_rate_hz" not in found and 0 < found["return_mean"] <= found["length_mean"] <= 6

@@ -50,10 +50,12 @@ def test_a_finished_run_is_read_back_and_only_as_it_was_asked_for(tmp_path):
     with pytest.raises(CheckpointError, match="another run than asked for"):
         memory.run(Asked("CartPole-v1", WAYS[0].name, 1, 100), WAYS[0], nothing, tmp_path)
     (tmp_path / memory.RESULT).write_text("{}")
-    with pytest.raises(CheckpointError, match="cannot be read: 'found'; remove it to run this again"):
+    with pytest.raises(CheckpointError, match="cannot be read: 'asked'; remove it to run this again"):
         memory.run(asked, WAYS[0], nothing, tmp_path)
 
 
 def test_an_environment_whose_velocities_are_not_known_is_one_line(tmp_path):
-    with pytest.raises(SettingError, match=r"^no velocities are known of 'Acrobot-v1'; choose among CartPole-v1, Pendulum-v1, mprl/DeepMimic-v0$"):
+    with pytest.raises(
+        SettingError, match=r"^no velocities are known of 'Acrobot-v1'; choose among CartPole-v1, Pendulum-v1, mprl/DeepMimic-v0$"
+    ):
         memory.measure(["Acrobot-v1"], 1, None, tmp_path)
