@@ -85,7 +85,7 @@ class Options:
     pixels: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
     """for a new model: side of the pictures in place of the observations; by default 64"""
     stack: Annotated[int | None, tyro.conf.arg(metavar="K", help_behavior_hint="")] = None
-    """for a new model: pictures in one observation, so that speeds can be seen; by default 3"""
+    """pictures in one observation, so that speeds can be seen: of a new model, by default 3, or of a trained one of single pictures"""
     grey: Annotated[bool | None, tyro.conf.arg(help_behavior_hint="")] = None
     """for a new model: pictures without colours"""
     crop: Annotated[tuple[int, int, int, int] | None, tyro.conf.arg(metavar="L T R B", help_behavior_hint="")] = None
@@ -248,6 +248,7 @@ def eyes(options: Any) -> tuple[Source | None, Perception | None]:
         return None, None
     from mprl.envs.wrappers import Source
     from mprl.perception import models
+    from mprl.perception.each import each_picture
     from mprl.perception.plug import CONFIG, Perception
 
     is_trained = (Path(options.perception) / CONFIG).is_file()  # a folder may be called "vae" too
@@ -256,9 +257,14 @@ def eyes(options: Any) -> tuple[Source | None, Perception | None]:
         return Source(**{"stack": 3, **settings}), None
     if not Path(options.perception).exists():
         raise unknown_name("perception model or folder", options.perception, models.NAMES, f"models: {', '.join(models.NAMES)}")
+    stack = of_new.pop("stack", None)
     if of_new:
         raise SettingError(f"--{next(iter(of_new))} is for a new model; {options.perception} knows its own")
     loaded = Perception.load(options.perception)
+    if stack is not None:
+        if loaded.source is None or loaded.source["stack"] != 1:
+            raise SettingError(f"--stack is for a new model, or one of single pictures (--stack 1); {options.perception} knows its own")
+        loaded = each_picture(loaded, stack)
     return (None if loaded.source is None else Source.from_json(loaded.source)), loaded
 
 

@@ -38,6 +38,7 @@ _PLACES = {
     "dino": "selfsupervised.dino:DINO",
 }
 NAMES = tuple(_PLACES)
+_PLACES["each_picture"] = "each:EachPicture"  # made of another one: mprl.perception.each
 
 
 def kind(name: str) -> type[Network]:
