@@ -9,6 +9,7 @@ Called again after a kill, it goes on where it stopped.
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -37,6 +38,7 @@ def record(
     seed: int = 0,
     deterministic: bool = False,
     extra: Mapping[str, Callable[[], Any]] | None = None,
+    about: Mapping[str, Any] | None = None,
     shard_samples: int | None = None,
     progress: bool = True,
 ) -> Dataset:
@@ -60,6 +62,7 @@ def record(
         seed: of the environment and of random actions. Recording in two goes gives other episodes than in one.
         deterministic: the likeliest action of an agent rather than a random one.
         extra: further columns: functions that give (W, ...) arrays, called where the observation is looked at (keypoints, poses, ...).
+        about: how the observations come about, in terms that fit into JSON; a dataset that says otherwise is not continued.
         shard_samples: samples of a file; by default as many as are 32 MiB.
         progress: show a bar.
 
@@ -68,7 +71,7 @@ def record(
 
     Raises:
         SettingError: an observation, policy or extra column that cannot be written.
-        DatasetError: the folder holds something else, or a dataset with other columns.
+        DatasetError: the folder holds something else, or a dataset with other columns or of another environment.
     """
     samples = number("samples", samples, 1, whole=True)
     worlds = _Worlds(env)
@@ -76,8 +79,9 @@ def record(
     further = dict(extra or {})
     observation = worlds.reset(seed)
     columns = _columns(worlds, observation, further)
-    about = {"env": worlds.name, "policy": policy if isinstance(policy, str) else type(policy).__name__, "seed": seed}
-    with DatasetWriter(folder, columns, about, shard_samples) as writer:
+    same = json.loads(json.dumps({"env": worlds.name, **(about or {})}))
+    actor = {"policy": policy if isinstance(policy, str) else type(policy).__name__, "seed": seed}
+    with DatasetWriter(folder, columns, {**same, **actor}, shard_samples, tuple(same)) as writer:
         done = writer.samples
         if done >= samples:
             _log.info("%s: all %s samples are there", folder, f"{samples:,}")

@@ -165,7 +165,8 @@ def recorded(options: Any, source: Source) -> Dataset:
             from mprl.agents import load_agent
 
             policy = _OnState(load_agent(options.policy))
-        return record(env, policy, options.data or options.out / "data", options.samples, seed=options.seed)
+        about = {"source": source.to_json()}  # pictures of the same size may show something else
+        return record(env, policy, options.data or options.out / "data", options.samples, seed=options.seed, about=about)
     finally:
         env.close()
 

@@ -54,14 +54,20 @@ class DatasetWriter:
         columns: (dtype, shape of one sample) by name.
         about: anything that JSON can hold, to say where the samples come from.
         shard_samples: samples of a shard; by default as many as are 32 MiB.
+        same: entries of `about` that must be those of a dataset that is continued.
 
     Raises:
-        DatasetError: the folder holds something else, or a dataset with other columns.
+        DatasetError: the folder holds something else, or a dataset with other columns or another origin.
         SettingError: columns or a shard size that cannot be.
     """
 
     def __init__(
-        self, folder: str | Path, columns: Columns, about: Mapping[str, Any] | None = None, shard_samples: int | None = None
+        self,
+        folder: str | Path,
+        columns: Columns,
+        about: Mapping[str, Any] | None = None,
+        shard_samples: int | None = None,
+        same: Sequence[str] = (),
     ) -> None:
         self.folder = Path(folder)
         self._types = _checked_columns(columns)
@@ -74,6 +80,10 @@ class DatasetWriter:
             old = Dataset(self.folder)
             if old.columns != self._types:
                 raise DatasetError(f"{self.folder}: holds a dataset of {_said(old.columns)}; expected {_said(self._types)}; take another")
+            for key in same:
+                if old.about.get(key, self._about[key]) != self._about[key]:
+                    found = f"{key} {old.about[key]}, not {self._about[key]}"
+                    raise DatasetError(f"{self.folder}: holds a dataset with {found}; take another folder")
             self._shards, self._about = old.shards, {**old.about, **self._about}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)

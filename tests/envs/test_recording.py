@@ -130,6 +130,18 @@ def test_a_bar_shows_how_far_it_is(tmp_path, capsys):
     assert "recording Counter" in capsys.readouterr().out
 
 
+def test_a_dataset_of_something_else_is_not_continued(tmp_path):
+    class Timer(Counter): ...
+
+    record(Counter(), "random", tmp_path, 10, about={"crop": (0, 1)}, progress=False)
+    assert len(record(Counter(), "random", tmp_path, 12, about={"crop": (0, 1)}, progress=False)) == 12
+    for samples in (12, 20):
+        with pytest.raises(DatasetError, match=r"holds a dataset with crop \[0, 1\], not \[0, 2\]; take another folder$"):
+            record(Counter(), "random", tmp_path, samples, about={"crop": (0, 2)}, progress=False)
+        with pytest.raises(DatasetError, match=r"holds a dataset with env Counter, not Timer; take another folder$"):
+            record(Timer(), "random", tmp_path, samples, progress=False)
+
+
 def test_mistakes_are_one_line(tmp_path):
     with pytest.raises(SettingError, match=r"^policy must be 'random', an agent .* or a function of observations, found 'rand'$"):
         record(Counter(), "rand", tmp_path, 10)
