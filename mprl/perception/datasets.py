@@ -87,8 +87,12 @@ class DatasetWriter:
             self._shards, self._about = old.shards, {**old.about, **self._about}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            # a kill may have left a shard that nothing lists, or the beginning of a file
+            strange = [path.name for path in self.folder.iterdir() if not self._shards and path.suffix != ".npz" and path.name[0] != "."]
         except OSError as error:
             raise DatasetError(f"{self.folder}: cannot be made: {error.strerror}") from None
+        if strange:
+            raise DatasetError(f"{self.folder}: holds something else than a dataset ({min(strange)}); take another folder")
         self._waiting: list[Arrays] = []
         self._count = 0
 

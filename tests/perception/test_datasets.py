@@ -242,6 +242,9 @@ def test_mistakes_are_one_line(folder):
         writer.add({**samples(), "value": np.zeros(30)})
     with pytest.raises(DatasetError, match=r"holds a dataset of image uint8 \(4, 4, 3\), value .*; expected value float32 \(\)"):
         DatasetWriter(folder, {"value": ("float32", ())})
+    (folder.parent / "notes.txt").touch()
+    with pytest.raises(DatasetError, match=r"holds something else than a dataset \(.*\); take another folder$"):
+        DatasetWriter(folder.parent, COLUMNS)
     with pytest.raises(SettingError, match="validation must be a share between 0 and 1, found 1"):
         Dataset(folder).split(1)
     with pytest.raises(SettingError, match="batch_size must be at least 1, found 0"):
