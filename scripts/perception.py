@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from mprl.errors import CheckpointError, SettingError, unknown_name
+from mprl.errors import CheckpointError, MprlError, SettingError, unknown_name
 from mprl.scripts import environments
 from mprl.scripts.options import parse
 from mprl.scripts.tables import table
@@ -130,16 +130,22 @@ def train(options: TrainOptions) -> None:
     if options.model not in ALONE:
         raise SettingError(f"{kind.__name__} does not learn from pictures alone, {', '.join(ALONE)} do (others: mprl train --perception)")
     source = Source(options.camera, options.pixels, options.stack, options.grey, options.crop)
-    settings = _settings(options.settings)
+    settings, spec = _settings(options.settings), Spec(_shape(options, source))
+    try:  # before anything is recorded or written
+        build(options.model, spec, options.features, **settings)
+    except MprlError:
+        raise
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise SettingError(f"--settings {options.settings}: {' '.join(str(error).split())[:120]}") from None
     trainer_settings = TrainerSettings(
         epochs=options.epochs,
         learning_rate=_rate(options.learning_rate),
         averaging=options.averaging,
         seed=options.seed,
-        minutes=options.minutes or float("inf"),
+        minutes=float("inf") if options.minutes is None else options.minutes,
     )
     _remember(options)
-    samples, held_out = parts(recorded(options, source), Spec(_shape(options, source)), options.batch_size)
+    samples, held_out = parts(recorded(options, source), spec, options.batch_size)
     if options.model in ("image_state", "conditional_vae"):
         settings["state_size" if options.model == "image_state" else "condition_size"] = len(samples.state_mean)
     else:

@@ -278,7 +278,7 @@ def new_eyes(options: Any, source: Source, env: Any) -> Perception:
     spec = Spec.of(env.single_observation_space, frozen=False)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
-        return build(options.perception, spec, options.features or 128, source=source.to_json())
+        return build(options.perception, spec, 128 if options.features is None else options.features, source=source.to_json())
 
 
 def worlds(options: Any) -> int:

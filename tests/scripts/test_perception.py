@@ -59,6 +59,8 @@ def test_a_new_model_learns_along(mprl):
         (("perception", "train", "cnn", "--env", "CartPole-v1", "--out", "x"), "does not learn from pictures alone"),
         (("perception", "train", "vae", "--env", "CartPole-v1", "--out", "x", "--settings", "{beta}"), "--settings must be JSON"),
         (("perception", "train", "vae", "--env", "CartPloe-v1", "--out", "x", *SMALL), "did you mean 'CartPole-v1'"),
+        (("train", "CartPole-v1", "--perception", "cnn", "--features", "0", "--num-envs", "1"), "at least one feature, found 0"),
+        (("perception", "train", "vae", "--env", "CartPole-v1", "--out", "x", "--minutes", "0"), "minutes must be positive, found 0"),
         (("perception", "evaluate", "nowhere"), "holds no perception model"),
     ],
 )
@@ -66,3 +68,10 @@ def test_mistakes_are_told_in_one_line(mprl, words, message):
     done = mprl(*words)
     assert done.code == 2
     assert message in done.err and done.err.count("\n") == 1 and done.err.startswith("mprl: "), done.err
+
+
+@pytest.mark.parametrize("settings", ['{"beta": "4"}', '{"layers": 3}', '{"layers": [-1]}', '{"features": 3}', '{"bta": 4}'])
+def test_settings_that_no_model_has_are_told_before_anything_is_recorded(mprl, settings):
+    done = mprl("perception", "train", "vae", "--env", "CartPole-v1", "--out", "x", *SMALL, "--settings", settings)
+    assert done.code == 2 and done.err.count("\n") == 1 and done.err.startswith("mprl: "), done.err
+    assert not Path("x").exists()
