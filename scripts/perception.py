@@ -122,7 +122,7 @@ def train(options: TrainOptions) -> None:
 
     from mprl.envs.wrappers import Source
     from mprl.perception import models
-    from mprl.perception.plug import Perception, build
+    from mprl.perception.plug import Perception
     from mprl.perception.spec import Spec
     from mprl.perception.trainer import Trainer, TrainerSettings
 
@@ -132,7 +132,7 @@ def train(options: TrainOptions) -> None:
     source = Source(options.camera, options.pixels, options.stack, options.grey, options.crop)
     settings, spec = _settings(options.settings), Spec(_shape(options, source))
     try:  # before anything is recorded or written
-        build(options.model, spec, options.features, **settings)
+        models.build(options.model, spec.input_shape, options.features, **settings)
     except MprlError:
         raise
     except (TypeError, ValueError, RuntimeError) as error:
@@ -152,9 +152,9 @@ def train(options: TrainOptions) -> None:
         samples, held_out = (dataclasses.replace(part, state=None) for part in (samples, held_out))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
-        model = build(options.model, dataclasses.replace(samples.spec, frozen=False), options.features, source.to_json(), **settings)
-    Trainer(model.network, samples, trainer_settings, held_out, options.out, progress=True).fit(resume=True)
-    Perception(model.network, samples.spec, model.source).save(options.out)  # frozen from now on
+        network = models.build(options.model, spec.input_shape, options.features, **settings)
+    Trainer(network, samples, trainer_settings, held_out, options.out, progress=True).fit(resume=True)
+    Perception(network, spec, source.to_json()).save(options.out)  # frozen from now on
     evaluate(EvaluateOptions(folder=options.out))
     print(f"Try next:\n  mprl train {options.env} --agent ppo --perception {options.out}")
 

@@ -40,7 +40,7 @@ class Perception(nn.Module):
         features: numbers in a feature vector.
 
     Raises:
-        PerceptionError: the network does not take such observations, or gives no vector.
+        PerceptionError: the network does not take such observations, gives no vector, or is to learn along and cannot.
     """
 
     def __init__(self, network: nn.Module, spec: Spec, source: dict[str, Any] | None = None) -> None:
@@ -144,7 +144,7 @@ def _features(network: nn.Module, spec: Spec) -> int:
     was, tensor = network.training, next(iter(network.parameters()), torch.empty(0))
     network.eval()
     try:
-        with torch.no_grad():
+        with torch.set_grad_enabled(not spec.frozen):
             output = network(torch.zeros(2, *spec.input_shape, device=tensor.device))
     except (RuntimeError, ValueError, IndexError, TypeError) as error:
         what = " ".join(str(error).split())[:160]
@@ -155,6 +155,8 @@ def _features(network: nn.Module, spec: Spec) -> int:
     if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != 2:
         found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise PerceptionError(f"{type(network).__name__} must give features (batch, n), found {found} for a batch of 2")
+    if not spec.frozen and not output.requires_grad and tensor.numel():
+        raise PerceptionError(f"no weight that makes the features of {type(network).__name__} can learn along: train it before, and freeze it")
     return output.shape[1]
 
 
