@@ -47,7 +47,9 @@ class PerceptionExtractor(BaseFeaturesExtractor):
         super().__init__(observation_space, perception.features + sum(int(gym.spaces.flatdim(space)) for space in others.values()))
         self._others = tuple(others)
         self._turned = part.shape != perception.spec.shape and part.shape == perception.spec.input_shape  # channels first
-        if not self._turned:
+        if self._turned:
+            perception.spec.check_type(part)
+        else:
             perception.spec.check(observation_space)
         self._frozen: tuple[Perception, ...] = (perception,) if perception.spec.frozen else ()  # in a tuple it is not registered
         self._learning = None if perception.spec.frozen else copy.deepcopy(perception)

@@ -113,12 +113,18 @@ class Spec:
             turned = self.image and len(box.shape) == 3 and box.shape in ((self.shape[2], *self.shape[:2]), self.shape[:2])
             hint = "; images are (height, width, channels) here: transpose with a wrapper" if turned else ""
             raise PerceptionError(f"{what} has shape {box.shape}, the perception model reads {self.shape}{hint}")
+        self.check_type(box, what)
+
+    def check_type(self, box: gym.spaces.Box, what: str = "the observation") -> None:
+        """Raise a `PerceptionError` unless these are bytes where bytes are read, and floats where floats are."""
         if (box.dtype == np.uint8) != (self.dtype == "uint8"):
             wanted, found = ("bytes 0 to 255", "floats") if self.dtype == "uint8" else ("floats", "bytes 0 to 255")
             raise PerceptionError(f"{what} holds {found}, the perception model reads {wanted}; convert them with a wrapper")
 
     def check_batch(self, observation: Tensor) -> None:
         """Raise a `PerceptionError` unless this is a batch of what is read."""
+        if not isinstance(observation, Tensor):
+            raise PerceptionError(f"expected observations as a torch tensor, found {type(observation).__name__}; torch.as_tensor makes one")
         if observation.shape[1:] != self.shape or observation.ndim != len(self.shape) + 1:
             raise PerceptionError(
                 f"expected observations of shape (batch, {', '.join(map(str, self.shape))}), found {tuple(observation.shape)}"

@@ -217,6 +217,10 @@ def test_what_cannot_be_read_is_said_in_one_line():
         plug(torch.zeros(2, 3, 40, 40, dtype=torch.uint8))
     with pytest.raises(PerceptionError, match="expected observations of uint8, found float32"):
         plug(torch.zeros(2, *SHAPE))
+    with pytest.raises(PerceptionError, match="expected observations as a torch tensor, found ndarray"):
+        plug(np.zeros((2, *SHAPE), np.uint8))
+    with pytest.raises(PerceptionError, match="holds floats, the perception model reads bytes"):  # channels first, as it turns them
+        PerceptionExtractor(gym.spaces.Box(0, 1, (3, 40, 40), np.float32), plug)
     with pytest.raises(PerceptionError, match=r"does not take inputs of shape \(batch, 3, 40, 40\)"):
         Perception(nn.Linear(7, 2), Spec(SHAPE))
     with pytest.raises(PerceptionError, match=r"must give features \(batch, n\)"):
