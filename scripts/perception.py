@@ -13,6 +13,7 @@ if __name__ == "__main__" and not __package__:  # python scripts/perception.py: 
 
 import dataclasses
 import json
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -259,21 +260,23 @@ def evaluate(options: EvaluateOptions) -> None:
     results = measure(model, samples, held_out)
     files.write_atomically(options.folder / "evaluation.json", (json.dumps(results, indent=2) + "\n").encode())
     rows = [(name.replace("_", " "), f"{value:.4g}") for name, value in results.items() if not isinstance(value, list)]
-    rows.append(("state told by the features, R²", ", ".join(f"{value:.2f}" for value in results["probe_r2"])))
+    told = ("-" if value is None else f"{value:.2f}" for value in results["probe_r2"])
+    rows.append(("state told by the features, R²", ", ".join(told)))
     table((f"{asked['model']}, {asked['env']}, held-out pictures", ""), rows)
     for path in pictures(model, held_out, options.folder):
         print(f"wrote {path}")
 
 
 def measure(model: Perception, samples: Samples, held_out: Samples) -> dict[str, Any]:
-    """Loss and metrics on held-out samples, and the R² of a linear probe for each number of the state."""
+    """Loss and metrics on held-out samples, and the R² of a linear probe for each number of the state; None of one that never changes."""
     from mprl.perception.probe import linear_probe
     from mprl.perception.samples import features_and_states
     from mprl.perception.trainer import evaluate as judge
 
     found: dict[str, Any] = judge(model.network, held_out.batches())
     told = linear_probe(*features_and_states(model, samples), *features_and_states(model, held_out))
-    return {**found, "probe_r2_mean": float(told.mean()), "probe_r2": told.tolist()}
+    r2 = [None if math.isnan(value) else value for value in told.tolist()]  # JSON knows no NaN
+    return {**found, "probe_r2_mean": float(told.nanmean()), "probe_r2": r2}
 
 
 def pictures(model: Perception, held_out: Samples, folder: Path) -> list[Path]:

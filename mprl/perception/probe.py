@@ -11,6 +11,8 @@ from mprl.errors import SettingError
 def linear_probe(features: Tensor, state: Tensor, held_out: Tensor, held_out_state: Tensor, ridge: float = 1e-4) -> Tensor:
     """Share of each state variable's variance that a linear map of the features tells, R² on held-out samples, (m,), at most 1.
 
+    Of a variable that is the same in all held-out samples there is nothing to tell: NaN.
+
     Args:
         features, state: (N, n) and (N, m), to fit the map on by ridge regression, both standardised by their own mean and deviation.
         held_out, held_out_state: (K, n) and (K, m).
@@ -27,7 +29,9 @@ def linear_probe(features: Tensor, state: Tensor, held_out: Tensor, held_out_sta
     weights = torch.linalg.solve(gram, inputs.T @ targets)
     told = (held_out.double() - mean) / scale @ weights * target_scale + target_mean
     truth = held_out_state.double()
-    return 1 - (told - truth).square().mean(0) / (truth - truth.mean(0)).square().mean(0).clamp(min=1e-12)
+    varies = (truth != truth[0]).any(0)
+    r2 = 1 - (told - truth).square().mean(0) / (truth - truth.mean(0)).square().mean(0)
+    return torch.where(varies, r2, torch.nan)
 
 
 def _standardised(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
