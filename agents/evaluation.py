@@ -175,6 +175,9 @@ def play(
 
 
 def _picture(env: gym.Env[Any, Any]) -> Any:
+    from mprl.simulation.rendering import prepare_gymnasium  # imports MuJoCo
+
+    prepare_gymnasium(env)
     try:
         frame: Any = env.render()
     except gym.error.DependencyNotInstalled as error:

@@ -23,6 +23,7 @@ from mprl.envs.wrappers.randomisation import Draws, Filter, Randomisation
 from mprl.envs.wrappers.resizing import Picture
 from mprl.envs.wrappers.stacking import FrameStack, FrameStackVector
 from mprl.errors import SettingError
+from mprl.simulation.rendering import prepare_gymnasium
 
 
 class PixelObservation(LookObservation):
@@ -115,6 +116,7 @@ class _Rendered:
             raise SettingError(f"{self._name}: pictures need render_mode='rgb_array', found {env.render_mode!r}; {advice}")
         self.spaces: dict[str, gym.Space[Any]] = {key: gym.spaces.Box(0, 255, picture.shape, np.uint8)}
         self._env, self._key, self._count = env, key, getattr(env, "num_envs", 1)
+        prepare_gymnasium(env)
         self._draw = PygamePictures(picture)
         self._filters: Draws[Filter] | None = None
         if randomise is not None:

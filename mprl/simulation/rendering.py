@@ -26,11 +26,12 @@ from typing import Any, NamedTuple
 
 import mujoco
 import numpy as np
+from gymnasium.vector import SyncVectorEnv
 from numpy.typing import ArrayLike, NDArray
 
 from mprl.errors import RenderingError, SettingError
 
-__all__ = ["Marker", "SceneRenderer", "opengl_backend"]
+__all__ = ["Marker", "SceneRenderer", "opengl_backend", "prepare_gymnasium"]
 
 _log = logging.getLogger("mprl")
 
@@ -107,6 +108,20 @@ def opengl_backend() -> str:
     """
     display = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
     return _choose(os.environ.get("MUJOCO_GL", "").lower().strip(), display, sys.platform)
+
+
+def prepare_gymnasium(env: Any) -> None:
+    """Have the renderer of Gymnasium's own MuJoCo environments work: it goes by `MUJOCO_GL` alone, without which it needs a display.
+
+    Args:
+        env: any environment, single or batched, before its first picture; of others nothing is done.
+
+    Raises:
+        RenderingError: no OpenGL here.
+    """
+    single = env.unwrapped.envs[0] if isinstance(env.unwrapped, SyncVectorEnv) else env
+    if hasattr(single.unwrapped, "mujoco_renderer") and (backend := opengl_backend()):
+        os.environ.setdefault("MUJOCO_GL", backend)
 
 
 def make_gl_context(width: int, height: int) -> Any:

@@ -12,7 +12,8 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from mprl.agents.environments import Batch
 from mprl.envs.wrappers import FrameStack, FrameStackVector, PixelObservation, PixelVectorObservation, pixels
 from mprl.envs.wrappers.resizing import Picture, shrink
-from mprl.errors import SettingError, UnknownNameError
+from mprl.errors import RenderingError, SettingError, UnknownNameError
+from mprl.simulation.rendering import opengl_backend
 
 
 class Clock(gym.Env[np.ndarray, int]):
@@ -98,6 +99,19 @@ def test_an_environment_without_pictures_is_one_line():
         pixels(gym.make("CartPole-v1"))
     with pytest.raises(SettingError, match=r"expected a Gymnasium environment .* found str"):
         pixels("CartPole-v1")
+
+
+def test_gymnasiums_own_mujoco_environments_need_no_display(monkeypatch):
+    try:
+        opengl_backend()
+    except RenderingError as error:
+        pytest.skip(str(error))
+    for name in ("MUJOCO_GL", "DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.setenv(name, "")  # so that they are as before in the end
+        monkeypatch.delenv(name)
+    envs = pixels(gym.make_vec("InvertedPendulum-v5", num_envs=1, vectorization_mode="sync", render_mode="rgb_array"), 16)
+    assert np.ptp(envs.reset(seed=0)[0]) > 0
+    envs.close()
 
 
 # ---------------------------------------------------------------------------------------------------------------------- single ones
