@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mprl.envs.imitation import observations
-from mprl.envs.imitation.sensor import Worlds, non_negative
+from mprl.envs.imitation.sensor import Worlds, finite, non_negative
 from mprl.envs.imitation.terrain import GROUND_GROUP
 from mprl.errors import SettingError, number
 
@@ -37,7 +37,7 @@ class HeightScanSettings:
     def __post_init__(self) -> None:
         for name in ("rows", "columns"):
             number(f"height_scan: {name}", getattr(self, name), 1, whole=True)
-        number("height_scan: ahead", self.ahead)
+        finite("height_scan", self, ("ahead",))
         non_negative("height_scan", self, ("spacing", "limit", "noise"))
         if not (self.spacing > 0 and self.limit > 0):
             raise SettingError(f"height_scan: spacing and limit must be above 0 m, found {self.spacing} and {self.limit}")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mprl.envs.imitation import observations
-from mprl.envs.imitation.sensor import Worlds, body_ids, choice, non_negative
+from mprl.envs.imitation.sensor import Worlds, body_ids, choice, finite, non_negative
 from mprl.errors import SettingError, number
 from mprl.motion import rotations as rot
 
@@ -70,15 +70,20 @@ class Keypoints2dSettings:
     def __post_init__(self) -> None:
         for name in ("width", "height"):
             number(f"keypoints_2d: {name}", getattr(self, name), 1, whole=True)
-        for name in ("azimuth", "elevation"):
-            number(f"keypoints_2d: {name}", getattr(self, name))
+        finite("keypoints_2d", self, ("azimuth", "elevation"))
         non_negative("keypoints_2d", self, ("fovy", "distance", "noise", "dropout"))
         _check_share("keypoints_2d", self.dropout)
         if not (0 < self.fovy < 180 and self.distance > 0):
             found = f"fovy={self.fovy}, distance={self.distance}"
             raise SettingError(f"keypoints_2d: fovy must be within 0 and 180 degrees and distance above 0 m, found {found}")
-        if self.lookat is not None and not (isinstance(self.lookat, Sequence) and len(self.lookat) == 3):
+        if self.lookat is not None and not _is_point(self.lookat):
             raise SettingError(f"keypoints_2d: lookat must be three coordinates, m, or None, found {self.lookat!r}")
+
+
+def _is_point(value: Any) -> bool:
+    if not isinstance(value, Sequence) or len(value) != 3:
+        return False
+    return all(isinstance(x, int | float) and math.isfinite(x) for x in value)
 
 
 def _check_share(sensor: str, dropout: float) -> None:

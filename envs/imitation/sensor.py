@@ -64,9 +64,9 @@ def body_ids(names: Sequence[str], character: Character) -> list[int]:
     Raises:
         UnknownNameError: the character has no such body. SettingError: no names.
     """
-    names = (names,) if isinstance(names, str) else tuple(names)
-    if not names:
-        raise SettingError("bodies: expected at least one name, found none")
+    names = (names,) if isinstance(names, str) else names
+    if not isinstance(names, Sequence) or not names:
+        raise SettingError(f"bodies: expected at least one name, found {names or 'none'}")
     for name in names:
         if name not in character.body_names:
             raise unknown_name("body", str(name), character.body_names, f"the {character.name} has {', '.join(character.body_names)}")
@@ -85,6 +85,14 @@ def non_negative(sensor: str, settings: Any, names: Iterable[str]) -> None:
         value = getattr(settings, name)
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
             raise SettingError(f"{sensor}: {name} must be a number of at least 0, found {value!r}")
+
+
+def finite(sensor: str, settings: Any, names: Iterable[str]) -> None:
+    """Raise a `SettingError` unless these settings are finite numbers."""
+    for name in names:
+        value = getattr(settings, name)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise SettingError(f"{sensor}: {name} must be a finite number, found {value!r}")
 
 
 def made(sensor: str, kind: type[Any], values: Any) -> Any:
