@@ -205,6 +205,10 @@ class Agent(ABC):
         """The deterministic policy alone: flat observations (B, n) float32 to actions (B, ...) in the environment's units. A copy."""
         raise SettingError(f"the policy of {self.name} cannot be exported")
 
+    def _after_eyes(self, network: nn.Module) -> nn.Module:
+        """A network of what the agent keeps of an observation, as one of the observation: frozen eyes are no part of it otherwise."""
+        return network if self._frozen_eyes is None else nn.Sequential(self._frozen_eyes, network)
+
     # --- the interface ------------------------------------------------------------------------------------------------------
 
     @classmethod

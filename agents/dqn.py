@@ -235,7 +235,7 @@ class DQN(OffPolicyAgent):
 
     def policy_module(self) -> nn.Module:
         network = self.model if self.averaging is None else self.averaging.average
-        return DeterministicPolicy(network, lambda q: q.argmax(-1), self._to_environment)
+        return DeterministicPolicy(self._after_eyes(network), lambda q: q.argmax(-1), self._to_environment)
 
     def _networks(self) -> dict[str, nn.Module]:
         averages = {} if self.averaging is None else {"averaging": self.averaging}

@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from mprl import __version__, extras
+from mprl.agents import spaces
 from mprl.agents.agent import Agent
 from mprl.errors import CheckpointError, SettingError
 from mprl.files import write_atomically
@@ -41,7 +42,7 @@ def export(agent: Agent, path: str | Path) -> Path:
     """
     path = Path(path)
     check_suffix(path)
-    policy, example = agent.policy_module(), torch.zeros(2, agent.observation_size)
+    policy, example = agent.policy_module(), torch.zeros(2, spaces.size(agent.observation_space))
     policy = policy.cpu()
     with _quiet(), torch.no_grad():
         content = (_onnx if path.suffix == ONNX else _program)(policy, example, metadata(agent))

@@ -243,8 +243,8 @@ class OnPolicyAgent(Agent):
     def policy_module(self) -> nn.Module:
         if self.model.core is not None:
             raise SettingError(f"a policy that remembers cannot be exported (recurrent='{self.settings.recurrent}')")
-        model = self._judged
-        return DeterministicPolicy(model.policy_network(), functools.partial(spaces.mode, self.action_space), self._to_environment)
+        network = self._after_eyes(self._judged.policy_network())
+        return DeterministicPolicy(network, functools.partial(spaces.mode, self.action_space), self._to_environment)
 
     def _networks(self) -> dict[str, nn.Module]:
         return {"model": self.model} if self.averaging is None else {"model": self.model, "averaging": self.averaging}

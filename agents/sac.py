@@ -223,7 +223,7 @@ class SAC(OffPolicyAgent):
         network = self.model.actor if self.averaging is None else self.averaging.average
         if self.model.eyes is not None:
             network = nn.Sequential(self.model.eyes, network)
-        return DeterministicPolicy(network, lambda output: policy(output).mode(), self._to_environment)
+        return DeterministicPolicy(self._after_eyes(network), lambda output: policy(output).mode(), self._to_environment)
 
     def _networks(self) -> dict[str, nn.Module]:
         averages = {} if self.averaging is None else {"averaging": self.averaging}

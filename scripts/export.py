@@ -41,12 +41,13 @@ def main(argv: Sequence[str]) -> int:
     options = parse(Options, "mprl export", argv)
     check_folder(options.file)
 
-    from mprl.agents import load_agent
+    from mprl.agents import load_agent, spaces
     from mprl.agents.export import check_suffix, export
 
     check_suffix(options.file)
     agent = load_agent(options.folder)
     export(agent, options.file)
-    print(f"wrote {options.file}: observation (batch, {agent.observation_size}) float32 to action (batch, ...) of {agent.env_id}")
+    size = spaces.size(agent.observation_space)
+    print(f"wrote {options.file}: observation (batch, {size}) float32 to action (batch, ...) of {agent.env_id}")
     print(f"Try next:\n  {_RUN[options.file.suffix].format(path=options.file)}")
     return 0

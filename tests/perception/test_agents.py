@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from mprl.agents import A2C, DQN, PPO, REINFORCE, SAC, QLearning, load_agent
+from mprl.agents import A2C, DQN, PPO, REINFORCE, SAC, QLearning, load_agent, spaces
+from mprl.agents.export import export
 from mprl.errors import CheckpointError, PerceptionError, SettingError
 from mprl.perception.plug import Perception, build
 from mprl.perception.spec import Spec
@@ -116,6 +117,19 @@ def test_saved_and_loaded_it_acts_the_same(case, frozen, tmp_path):
     rng = np.random.default_rng(0)
     batch = {"image": rng.integers(0, 255, (5, SIZE, SIZE, 1), dtype=np.uint8), "state": rng.uniform(-1, 1, (5, 2)).astype(np.float32)}
     np.testing.assert_array_equal(agent.predict(batch, deterministic=True)[0], again.predict(batch, deterministic=True)[0])
+
+
+@pytest.mark.parametrize(("name", "frozen"), [("ppo", False), ("ppo", True), ("dqn", True), ("sac", True)])
+def test_an_exported_policy_sees_by_itself(name, frozen, tmp_path):
+    kind, continuous, settings, _ = AGENTS[name]
+    env = Blocks(continuous)
+    agent = kind(env, seed=0, perception=eyes(env, frozen), **settings).learn(80)
+    policy = torch.export.load(export(agent, tmp_path / "policy.pt2")).module()
+    observations = [env.reset(seed=seed)[0] for seed in range(20)]
+    rows = {key: np.stack([each[key] for each in observations]) for key in env.observation_space.spaces}
+    expected = agent.predict(rows, deterministic=True)[0]
+    found = policy(spaces.flatten(agent.observation_space, rows)).numpy()
+    np.testing.assert_allclose(found.astype(expected.dtype), expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("frozen", [False, True])
