@@ -156,7 +156,7 @@ def _features(network: nn.Module, spec: Spec) -> int:
         found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise PerceptionError(f"{type(network).__name__} must give features (batch, n), found {found} for a batch of 2")
     if not spec.frozen and not output.requires_grad and tensor.numel():
-        raise PerceptionError(f"no weight that makes the features of {type(network).__name__} can learn along: train it before, and freeze it")
+        raise PerceptionError(f"no weight behind the features of {type(network).__name__} can learn along: train it before, and freeze it")
     return output.shape[1]
 
 

@@ -39,11 +39,11 @@ class PerceptionExtractor(BaseFeaturesExtractor):
     """
 
     def __init__(self, observation_space: gym.Space[Any], perception: Perception) -> None:
-        key, part = perception.spec.key, observation_space
+        key = perception.spec.key
+        part = part_of(observation_space, key)
         others: dict[str, gym.Space[Any]] = {}
         if isinstance(observation_space, gym.spaces.Dict):
             others = {name: space for name, space in observation_space.spaces.items() if name != key}
-            part = part_of(observation_space, key)
         super().__init__(observation_space, perception.features + sum(int(gym.spaces.flatdim(space)) for space in others.values()))
         self._others = tuple(others)
         self._turned = part.shape != perception.spec.shape and part.shape == perception.spec.input_shape  # channels first

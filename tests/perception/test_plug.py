@@ -15,7 +15,6 @@ from torch import nn
 
 from mprl.agents import PPO
 from mprl.errors import CheckpointError, PerceptionError
-from mprl.perception import models
 from mprl.perception.plug import CONFIG, WEIGHTS, Perception, build
 from mprl.perception.sb3 import PerceptionExtractor, sb3_policy_kwargs
 from mprl.perception.spec import Spec
@@ -225,5 +224,5 @@ def test_what_cannot_be_read_is_said_in_one_line():
         Perception(nn.Linear(7, 2), Spec(SHAPE))
     with pytest.raises(PerceptionError, match=r"must give features \(batch, n\)"):
         Perception(nn.Conv2d(3, 4, 3), Spec(SHAPE))
-    with pytest.raises(PerceptionError, match=r"^no weight that makes the features of DINO can learn along: train it before, and freeze it$"):
+    with pytest.raises(PerceptionError, match=r"^no weight behind the features of DINO can learn along: train it before, and freeze it$"):
         model(frozen=False, name="dino")  # they are the teacher's, which follows the student

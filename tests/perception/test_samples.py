@@ -37,7 +37,9 @@ def test_what_a_model_does_not_read_is_one_line(dataset):
     with pytest.raises(DatasetError, match=r"'image' is uint8 \(4, 4, 1\), the perception model reads float32 \(4, 4, 1\)$"):
         Samples(dataset, Spec((4, 4, 1), "float32"))
     for column, state in (("imag", None), ("image", "stat")):
-        with pytest.raises(UnknownNameError, match=r"^no column named '(imag|stat)'; did you mean '(image|state)'\? \(of .*: image, state\)$"):
+        with pytest.raises(
+            UnknownNameError, match=r"^no column named '(imag|stat)'; did you mean '(image|state)'\? \(of .*: image, state\)$"
+        ):
             Samples(dataset, SPEC, column=column, state=state)
 
 
