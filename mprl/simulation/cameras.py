@@ -10,19 +10,16 @@ without) gets a sky, a floor with a grid and a sun, so that there is something t
 from __future__ import annotations
 
 import copy
-import sys
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 import mujoco
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mprl.errors import RenderingError, SettingError, number, unknown_name
-from mprl.simulation.rendering import make_gl_context, no_context
+from mprl.errors import SettingError, number, unknown_name
+from mprl.simulation.rendering import Offscreen
 from mprl.simulation.viewpoints import Head, Named, Tracking, Viewpoint, eyes, root, viewpoint
 
 __all__ = ["KINDS", "LABELS", "Appearance", "CameraRenderer", "FLOORS"]
@@ -83,7 +80,7 @@ class Appearance:
 PLAIN = Appearance()
 
 
-class CameraRenderer:
+class CameraRenderer(Offscreen):
     """Looks at poses of one model, or of models that differ in numbers only, through one camera.
 
     The model is never changed, and drawn from a pose, so that a picture is of exactly that pose. Call it from the thread that made it.
@@ -115,9 +112,6 @@ class CameraRenderer:
         shadows: bool = False,
         samples: int = 0,
     ) -> None:
-        self._gl: Any = None
-        self._context: mujoco.MjrContext | None = None
-        self._thread = threading.get_ident()
         self.height, self.width = number("height", height, 1, whole=True), number("width", width, 1, whole=True)
         self.kinds = checked_kinds(kinds)
         if labels not in LABELS:
@@ -136,7 +130,9 @@ class CameraRenderer:
         self._scene.flags[_RND.mjRND_SHADOW] = shadows
         self._scene.flags[_RND.mjRND_REFLECTION] = False  # a second drawing of the whole scene
         self._viewport = mujoco.MjrRect(0, 0, self.width, self.height)
-        self._open(shadows, samples)
+        drawn = self._drawn(shadows, samples)
+        context = self._open(drawn, self.width, self.height, model if self._staged else None)
+        context.readDepthMap = mujoco.mjtDepthMap.mjDEPTH_ZEROFAR  # precise in the distance
 
     def _make_view(self) -> mujoco.MjvCamera:
         view = mujoco.MjvCamera()
@@ -149,24 +145,14 @@ class CameraRenderer:
             view.distance = 1.6 * self._model.stat.extent if distance is None else distance
         return view
 
-    def _open(self, shadows: bool, samples: int) -> None:
+    def _drawn(self, shadows: bool, samples: int) -> mujoco.MjModel:
+        """The model that the context is made of."""
         drawn = _stage(self._model, textures="rgb" in self.kinds) if self._staged else copy.copy(self._model)
         drawn.vis.global_.offwidth, drawn.vis.global_.offheight = self.width, self.height
         drawn.vis.quality.offsamples = samples
         if not shadows:
             drawn.vis.quality.shadowsize = 0
-        self._gl = make_gl_context(self.width, self.height)
-        try:
-            self._context = mujoco.MjrContext(drawn, mujoco.mjtFontScale.mjFONTSCALE_50.value)
-            mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._context)
-            self._context.readDepthMap = mujoco.mjtDepthMap.mjDEPTH_ZEROFAR  # precise in the distance
-            for index in range(self._model.nmesh * self._staged):
-                mujoco.mjr_uploadMesh(self._model, self._context, index)
-            for index in range(self._model.nhfield * self._staged):
-                mujoco.mjr_uploadHField(self._model, self._context, index)
-        except mujoco.FatalError as error:
-            self.close()
-            raise no_context(error) from error
+        return drawn
 
     def look(
         self,
@@ -193,10 +179,7 @@ class CameraRenderer:
             RenderingError: closed, or called from another thread than the one that made it.
             SettingError: a pose of another shape.
         """
-        if self._context is None or self._gl is None:
-            raise RenderingError("this renderer is closed; make a new one")
-        if threading.get_ident() != self._thread:
-            raise RenderingError("a renderer draws only in the thread that made it; make one in each thread")
+        self._check_open()
         pose = np.asarray(qpos, dtype=float)
         if pose.shape != (self._model.nq,):
             raise SettingError(f"qpos must have shape ({self._model.nq},), found {pose.shape}")
@@ -336,26 +319,6 @@ class CameraRenderer:
                 table[geom.segid + 1] = self._labels[geom.objid]
         drawn = colours.astype(np.int32) @ np.array([1, 1 << 8, 1 << 16], np.int32)
         return table[drawn]
-
-    def close(self) -> None:
-        """Frees the OpenGL context; a second call does nothing."""
-        gl, context, self._gl, self._context = self._gl, self._context, None, None
-        if gl is None:
-            return
-        if context is not None:
-            with gl.as_current():
-                context.free()
-        gl.free()
-
-    def __enter__(self) -> CameraRenderer:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        if not sys.is_finalizing():  # then the driver may be gone already, and the system frees everything
-            self.close()
 
 
 def checked_kinds(kinds: Sequence[str]) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import mujoco
 import numpy as np
@@ -143,6 +143,60 @@ def no_context(error: Exception) -> RenderingError:
     wish = os.environ.get("MUJOCO_GL", "")
     advice = f"unset MUJOCO_GL={wish} to have one chosen that works" if wish else _MISSING
     return RenderingError(f"no OpenGL context through {opengl_backend() or 'MuJoCo'}: {reason}; {advice}")
+
+
+class Offscreen:
+    """Draws into an OpenGL context of its own, in the thread that made it, until it is closed."""
+
+    _gl: Any = None
+    _context: mujoco.MjrContext | None = None
+
+    def _open(self, stage: mujoco.MjModel, width: int, height: int, shapes: mujoco.MjModel | None) -> mujoco.MjrContext:
+        """Make the context, of the textures and planes of `stage`, with the meshes and height fields of `shapes` loaded into it.
+
+        Raises:
+            RenderingError: no OpenGL here.
+        """
+        self._thread = threading.get_ident()
+        self._gl = make_gl_context(width, height)
+        try:
+            self._context = context = mujoco.MjrContext(stage, mujoco.mjtFontScale.mjFONTSCALE_50.value)
+            mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, context)
+            if shapes is not None:
+                for index in range(shapes.nmesh):
+                    mujoco.mjr_uploadMesh(shapes, context, index)
+                for index in range(shapes.nhfield):
+                    mujoco.mjr_uploadHField(shapes, context, index)
+            return context
+        except mujoco.FatalError as error:
+            self.close()
+            raise no_context(error) from error
+
+    def _check_open(self) -> None:
+        if self._context is None:
+            raise RenderingError("this renderer is closed; make a new one")
+        if threading.get_ident() != self._thread:
+            raise RenderingError("a renderer draws only in the thread that made it; make one in each thread")
+
+    def close(self) -> None:
+        """Frees the OpenGL context; a second call does nothing."""
+        gl, context, self._gl, self._context = self._gl, self._context, None, None
+        if gl is None:
+            return
+        if context is not None:
+            with gl.as_current():
+                context.free()
+        gl.free()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if not sys.is_finalizing():  # then the driver may be gone already, and the system frees everything
+            self.close()
 
 
 # ------------------------------------------------------------------------------------------------------------------------- stage
@@ -268,7 +322,7 @@ def _links(model: mujoco.MjModel, root: int) -> list[tuple[int, int]]:
     return joined + [(body, body) for body in tree if body not in parents and np.linalg.norm(model.body_ipos[body]) > 0.1]
 
 
-class SceneRenderer:
+class SceneRenderer(Offscreen):
     """Draws a character on an endless floor, seen by a camera that follows it, with the reference as a translucent ghost.
 
     Any MuJoCo model works; one with a free root is followed. The model is copied and never changed. Its horizontal plane is
@@ -310,13 +364,9 @@ class SceneRenderer:
         distance: float | None = None,
         fps: float = 30.0,
     ) -> None:
-        self._gl: Any = None
-        self._context: mujoco.MjrContext | None = None
         if not (int(width) == width > 0 and int(height) == height > 0 and fps > 0):
             raise SettingError(f"width, height and fps must be positive whole pixels and Hz, got {width}, {height} and {fps}")
         self.width, self.height = int(width), int(height)
-        self._thread = threading.get_ident()
-
         self._model = _load(model)
         _paint(self._model)
         self._data = mujoco.MjData(self._model)
@@ -363,20 +413,7 @@ class SceneRenderer:
         self._scene.flags[mujoco.mjtRndFlag.mjRND_HAZE] = 1
         self._scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0  # a second drawing of the whole scene
         self._viewport = mujoco.MjrRect(0, 0, self.width, self.height)
-        self._open()
-
-    def _open(self) -> None:
-        self._gl = make_gl_context(self.width, self.height)
-        try:
-            self._context = mujoco.MjrContext(self._stage, mujoco.mjtFontScale.mjFONTSCALE_100.value)
-            mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._context)
-            for index in range(self._model.nmesh):
-                mujoco.mjr_uploadMesh(self._model, self._context, index)
-            for index in range(self._model.nhfield):
-                mujoco.mjr_uploadHField(self._model, self._context, index)
-        except mujoco.FatalError as error:
-            self.close()
-            raise no_context(error) from error
+        self._open(self._stage, self.width, self.height, self._model)
 
     def _replace_floor(self) -> float:
         """Hides the model's horizontal planes; their height, or 0 m."""
@@ -423,10 +460,7 @@ class SceneRenderer:
             SettingError: a pose of another shape or not finite, or a ghost that was not announced.
             RenderingError: closed, or called from another thread than the one that made it.
         """
-        if self._context is None or self._gl is None:
-            raise RenderingError("this renderer is closed; make a new one")
-        if threading.get_ident() != self._thread:
-            raise RenderingError("a renderer draws only in the thread that made it; make one in each thread")
+        self._check_open()
         if ghost_qpos is not None and self._ghost is None:
             raise SettingError("a ghost's pose for a renderer without one; make it with SceneRenderer(..., ghost=True)")
         self._data.qpos[:] = self._pose("qpos", qpos)
@@ -517,23 +551,3 @@ class SceneRenderer:
         geom.transparent = int(color[3] < 1)
         self._scene.ngeom += 1
         return geom
-
-    def close(self) -> None:
-        """Frees the OpenGL context; a second call does nothing."""
-        gl, context, self._gl, self._context = self._gl, self._context, None, None
-        if gl is None:
-            return
-        if context is not None:
-            with gl.as_current():
-                context.free()
-        gl.free()
-
-    def __enter__(self) -> SceneRenderer:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        if not sys.is_finalizing():  # then the driver may be gone already, and the system frees everything
-            self.close()
