@@ -250,8 +250,10 @@ class TerrainOptions(Options):
     """slopes, stairs, gaps or rough"""
     seeds: Annotated[int, tyro.conf.arg(metavar="N")] = 1
     """runs, with a height scan and blind"""
-    steps: Annotated[float, tyro.conf.arg(metavar="N")] = 3e6
+    steps: Annotated[float, tyro.conf.arg(metavar="N")] = 1.5e6
     """of each run"""
+    walker: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
+    """an agent that walks on level ground, which all begin as; by default it is trained first"""
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs/terrain")
     """where the runs are; those that are finished there are read back"""
 
@@ -462,7 +464,7 @@ def terrain(options: TerrainOptions) -> Measured:
     """Agents that walk over generated ground, seeing and blind."""
     from mprl.scripts.benchmarks.terrain import measure
 
-    return measure(options.terrain, options.seeds, options.steps, options.out)
+    return measure(options.terrain, options.seeds, options.steps, options.walker, options.out)
 
 
 def soak(options: SoakOptions) -> Measured:

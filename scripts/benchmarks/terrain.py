@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import torch
 
+from mprl.envs.imitation.terrain import KINDS, Terrain
 from mprl.errors import unknown_name
 from mprl.scripts.benchmarks.environment import Measured
 from mprl.scripts.benchmarks.once import once
@@ -21,18 +23,13 @@ from mprl.scripts.options import make_folder
 RESULT = "benchmark_terrain.json"
 ENV_ID = "mprl/DeepMimic-v0"
 BLIND, SEEING = "blind", "height scan"
-LEVELS = (0.25, 0.5, 0.75)  # difficulties of judging
-LEARNED_AT = 0.5
+LEVELS = (0.1, 0.2, 0.3)  # difficulties: learned on side by side, judged one by one
 LEARNED_SEED, JUDGED_SEED = 0, 5  # of where gaps and steps are: none is judged on that it has learned on
+WALK_STEPS = 1_500_000  # on level ground, before
 EPISODES, WORLDS = 64, 256
 FEATURES, HIDDEN = 32, (128, 64)  # of the encoder
-SETTINGS = {
-    "initial_std": 0.12,
-    "final_std": 0.04,
-    "std_steps": 3e6,
-    "target_kl": 0.1,
-    "clip_range": 0.3,
-}  # little exploration: docs/motion.md
+# little exploration: docs/motion.md
+SETTINGS: dict[str, Any] = {"initial_std": 0.1, "final_std": 0.04, "std_steps": 3e6, "target_kl": 0.1, "clip_range": 0.3}
 
 
 @dataclass(frozen=True)
@@ -45,28 +42,30 @@ class Found:
     minutes: float
 
 
-def measure(kind: str, seeds: int, steps: float, out: Path) -> Measured:
+def measure(kind: str, seeds: int, steps: float, walker: Path | None, out: Path) -> Measured:
     """All figures of `mprl benchmark terrain`.
 
     Args:
         kind: of ground.
         seeds: runs, blind and with a height scan.
         steps: of each run.
+        walker: an agent that walks on level ground, which all begin as; None: it is trained first.
         out: folder of the runs; those that are finished there are read back.
 
     Raises:
         MprlError: another kind of ground, or a folder that holds something else.
     """
-    from mprl.envs.imitation.terrain import KINDS
-
     if kind not in KINDS:
         raise unknown_name("terrain", kind, tuple(KINDS), f"known: {', '.join(KINDS)}")
+    if walker is None:
+        walker = out / "walker"
+        once(walker / RESULT, {"steps": WALK_STEPS}, ["steps"], lambda: learn_to_walk(walker))
     found: dict[str, list[Found]] = {BLIND: [], SEEING: []}
     for seed in range(seeds):
         for way, runs in found.items():
-            runs.append(run(kind, way, seed, int(steps), out / f"{kind}-{way.replace(' ', '_')}-{seed}"))
+            runs.append(run(kind, way, seed, int(steps), walker, out / f"{kind}-{way.replace(' ', '_')}-{seed}"))
     columns = ("ground", "walks", "difficulty", "seeds", "without a fall, median", "least to greatest", "seconds", "steps", "minutes")
-    about = {"seeds": seeds, "episodes": EPISODES, "learned at difficulty": LEARNED_AT}
+    about = {"seeds": seeds, "episodes": EPISODES}
     return Measured(figures(kind, found), about, Overview(columns, overview(kind, found)))
 
 
@@ -87,7 +86,7 @@ def figures(kind: str, found: Mapping[str, Sequence[Found]]) -> list[Figure]:
 
 def overview(kind: str, found: Mapping[str, Sequence[Found]]) -> list[tuple[str, ...]]:
     """A row for each way to walk and each difficulty."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for way, runs in found.items():
         for at, level in enumerate(LEVELS):
             values = sorted(one.success[at] for one in runs)
@@ -99,7 +98,7 @@ def overview(kind: str, found: Mapping[str, Sequence[Found]]) -> list[tuple[str,
     return rows
 
 
-def run(kind: str, way: str, seed: int, steps: int, folder: Path) -> Found:
+def run(kind: str, way: str, seed: int, steps: int, walker: Path, folder: Path) -> Found:
     """Train and judge an agent, or read what became of it.
 
     Raises:
@@ -107,13 +106,13 @@ def run(kind: str, way: str, seed: int, steps: int, folder: Path) -> Found:
     """
 
     def train() -> dict[str, float]:
-        agent = make_agent(kind, way, seed)
+        agent = make_agent(kind, way, seed, walker)
         began = time.perf_counter()
         agent.learn(steps)
         minutes = (time.perf_counter() - began) / 60
         make_folder(folder)
         agent.save(folder)
-        judged = {}
+        judged: dict[str, float] = {}
         for level in LEVELS:
             success, seconds = judge(agent, kind, way, level)
             judged |= {f"success_{level:g}": success, f"seconds_{level:g}": seconds}
@@ -126,35 +125,67 @@ def run(kind: str, way: str, seed: int, steps: int, folder: Path) -> Found:
     return Found(success, seconds, numbers["steps"], numbers["minutes"])
 
 
-def make_env(kind: str, way: str, difficulty: float, num_envs: int, terrain_seed: int) -> Any:
-    """Worlds as the agent sees them."""
-    sensors = ("height_scan",) if way == SEEING else ()
-    return gym.make_vec(
-        ENV_ID, num_envs=num_envs, output="torch", num_threads=torch.get_num_threads(), terrain=kind, difficulty=difficulty,
-        terrain_seed=terrain_seed, sensors=sensors,
-    )  # fmt: skip
-
-
-def make_agent(kind: str, way: str, seed: int) -> Any:
-    """PPO; one that sees has an encoder of the height scan that learns along."""
+def learn_to_walk(folder: Path) -> dict[str, float]:
+    """Train and save the agent that all others begin as."""
     from mprl.agents import PPO
+
+    agent = PPO(make_env("flat", BLIND, WORLDS), seed=0, **SETTINGS)
+    agent.learn(WALK_STEPS)
+    make_folder(folder)
+    agent.save(folder)
+    return {"steps": float(agent.num_timesteps)}
+
+
+def make_agent(kind: str, way: str, seed: int, walker: Path) -> Any:
+    """PPO that walks as the walker does; one that sees has an encoder of the height scan that learns along."""
+    from mprl.agents import PPO, load_agent
     from mprl.perception.plug import build
     from mprl.perception.spec import Spec
 
-    env = make_env(kind, way, LEARNED_AT, WORLDS, LEARNED_SEED)
-    if way == BLIND:
-        return PPO(env, seed=seed, **SETTINGS)
-    # heights are below the root, on level ground by the length of the legs
-    spec = Spec.of(env.single_observation_space, "height_scan", frozen=False, mean=-0.9, std=0.2)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        encoder = build("mlp", spec, FEATURES, hidden=HIDDEN)
-    return PPO(env, seed=seed, perception=encoder, **SETTINGS)
+    env = make_env(side_by_side(kind), way, WORLDS)
+    encoder = None
+    if way == SEEING:
+        # heights are below the root, on level ground by the length of the legs
+        spec = Spec.of(env.single_observation_space, "height_scan", frozen=False, mean=-0.9, std=0.2)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            encoder = build("mlp", spec, FEATURES, hidden=HIDDEN)
+    agent = PPO(env, seed=seed, perception=encoder, **SETTINGS)
+    begin_as(agent, load_agent(walker))
+    return agent
+
+
+@torch.no_grad()
+def begin_as(agent: Any, walker: Any) -> None:
+    """Give an agent the weights of another; what it sees beside, its features, counts for nothing at first."""
+    weights = agent.model.state_dict()
+    for name, known in walker.model.state_dict().items():
+        if known.ndim == 2:
+            weights[name].zero_()[:, : known.shape[1]] = known
+        else:
+            weights[name].copy_(known)
+    agent.model.load_state_dict(weights)
+
+
+def side_by_side(kind: str) -> Terrain:
+    """Ground in bands along x, one of each of `LEVELS`."""
+    grounds = [KINDS[kind](level, np.random.default_rng(LEARNED_SEED)) for level in LEVELS]
+    bands = np.array_split(np.arange(len(grounds[0].heights)), len(LEVELS))
+    heights = [ground.heights[rows] for ground, rows in zip(grounds, bands, strict=True)]
+    levels = [(ground.heights if ground.level is None else ground.level)[rows] for ground, rows in zip(grounds, bands, strict=True)]
+    return Terrain(np.concatenate(heights), grounds[0].cell, np.concatenate(levels))
+
+
+def make_env(terrain: Any, way: str, num_envs: int, **settings: Any) -> Any:
+    """Worlds as the agent sees them."""
+    sensors = ("height_scan",) if way == SEEING else ()
+    threads = torch.get_num_threads()
+    return gym.make_vec(ENV_ID, num_envs=num_envs, output="torch", num_threads=threads, terrain=terrain, sensors=sensors, **settings)
 
 
 def judge(agent: Any, kind: str, way: str, difficulty: float) -> tuple[float, float]:
     """Share of deterministic episodes without a fall and within .5 m of the reference, and their mean length, s; on other ground."""
     from mprl.agents import evaluate
 
-    found = evaluate(agent, make_env(kind, way, difficulty, 1, JUDGED_SEED), EPISODES, JUDGED_SEED)
+    found = evaluate(agent, make_env(kind, way, 1, difficulty=difficulty, terrain_seed=JUDGED_SEED), EPISODES, JUDGED_SEED)
     return float(found["success_rate"]), float(found["seconds_mean"])
