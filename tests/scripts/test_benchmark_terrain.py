@@ -32,7 +32,7 @@ def test_what_is_learned_on_has_a_band_of_each_difficulty(kind):
 def test_an_agent_that_sees_more_begins_as_one_that_does_not():
     plain = gym.spaces.Box(-1, 1, (3,), np.float32)
     both = gym.spaces.Dict({"height_scan": gym.spaces.Box(-1, 1, (4, 2), np.float32), "state": plain})
-    walker = PPO(Fixed(plain), seed=1, hidden=(8,)).learn(64)
+    walker = PPO(Fixed(plain), seed=1, hidden=(8,), n_steps=16).learn(32)
     spec = Spec.of(both, "height_scan", frozen=False)
     agent = PPO(Fixed(both), seed=2, hidden=(8,), perception=build("mlp", spec, 5))
     terrain.begin_as(agent, walker)
