@@ -232,10 +232,10 @@ class PixelsOptions(Options):
 class MemoryOptions(Options):
     """Agents without velocities: PPO told the state, not told velocities, and with a memory or a history."""
 
-    envs: Annotated[tuple[str, ...], tyro.conf.arg(metavar="ENV_ID ...")] = ("CartPole-v1", "Pendulum-v1")
+    envs: Annotated[tuple[str, ...], tyro.conf.arg(metavar="ENV_ID ...")] = ("CartPole-v1", "Pendulum-v1", "mprl/DeepMimic-v0")
     """where"""
     seeds: Annotated[int, tyro.conf.arg(metavar="N")] = 3
-    """runs of each"""
+    """runs of each; of the humanoid one"""
     steps: Annotated[float | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
     """of each run; by default as many as suit the environment"""
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs/memory")

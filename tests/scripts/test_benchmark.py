@@ -77,7 +77,7 @@ def test_a_page_without_its_markers_is_a_mistake(tmp_path):
 
 def test_the_page_has_a_place_for_every_benchmark(root):
     page = (root / "docs" / "benchmarks.md").read_text(encoding="utf-8")
-    for name in ("env", "ppo", "peers", "profile", "deep", "returns", "sac", "tabular", "imitation", "render", "memory", "soak"):
+    for name in ("env", "ppo", "peers", "profile", "deep", "returns", "sac", "tabular", "imitation", "render", "memory", "terrain", "soak"):
         assert page.index(f"<!-- {name}: begin -->") < page.index(f"<!-- {name}: end -->")
 
 
@@ -407,7 +407,10 @@ def test_pictures_are_measured(mprl, can_render):
             {"sb3_processes", "sb3_batch", "cleanrl_processes", "cleanrl_sync", "cleanrl_batch"},
         ),
         (["ppo", "--num-envs", "8", "--seconds", "0.1", "--round-seconds", "0.1", "--peer-steps", "32"], {"samples_per_second", "acting"}),
-        (["memory", "--steps", "100", "--seeds", "1"], {"CartPole-v1_no velocities", "Pendulum-v1_no velocities, recurrent gru"}),
+        (
+            ["memory", "--envs", "CartPole-v1", "Pendulum-v1", "--steps", "100", "--seeds", "1"],
+            {"CartPole-v1_no velocities", "Pendulum-v1_no velocities, recurrent gru"},
+        ),
         (["imitation", "--motions", "walk", "--samples", "100", "--seeds", "2"], {"walk_normalized_return", "walk_mpjpe_local_mm"}),
     ],
 )

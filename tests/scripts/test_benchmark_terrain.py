@@ -81,3 +81,14 @@ def test_figures_put_those_that_see_beside_those_that_do_not():
 def test_another_ground_is_one_line(tmp_path):
     with pytest.raises(UnknownNameError, match="no terrain named 'stair'"):
         terrain.measure("stair", 1, 100, None, tmp_path)
+
+
+@pytest.mark.slow
+def test_agents_are_trained_judged_and_read_back(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(terrain, "WORLDS", 4)
+    monkeypatch.setattr(terrain, "EPISODES", 3)
+    monkeypatch.setattr(terrain, "WALK_STEPS", 64)
+    found = terrain.measure("rough", 1, 64, None, tmp_path)
+    assert len(found.figures) == 3 and all(0 <= figure.ours <= 1 for figure in found.figures) and len(found.overview.rows) == 6
+    assert capsys.readouterr().out.count("training") == 3  # the walker, blind, seeing
+    assert terrain.measure("rough", 1, 64, None, tmp_path).overview == found.overview and not capsys.readouterr().out
