@@ -33,6 +33,9 @@ def inverse_dynamics(character: Character, qpos: Array, qvel: Array, qacc: Array
     torques, jacobian = np.zeros((len(qpos), model.nv)), np.zeros((3, model.nv))
     feet = [(foot, int(g)) for foot, name in enumerate(character.feet) for g in np.flatnonzero(model.geom_bodyid == model.body(name).id)]
     round_geoms = _round_geoms(model, [geom for _, geom in feet])
+    positions, turns, reach = data.geom_xpos, data.geom_xmat, model.geom_size[round_geoms, 0]
+    capsule = model.geom_type[round_geoms] == mujoco.mjtGeom.mjGEOM_CAPSULE
+    arm = np.where(capsule, model.geom_size[round_geoms, 1], 0.0)
     for t in range(len(qpos)):
         data.qpos[:], data.qvel[:], data.qacc[:] = qpos[t], qvel[t], qacc[t]
         mujoco.mj_fwdPosition(model, data)
@@ -47,7 +50,8 @@ def inverse_dynamics(character: Character, qpos: Array, qvel: Array, qacc: Array
             for point in _support(model, data, geom):
                 mujoco.mj_jac(model, data, jacobian, None, point, int(model.geom_bodyid[geom]))
                 edges += [jacobian[2] + friction * slope @ jacobian[:2] for slope in _SLOPES]
-        for geom in round_geoms:
+        lowest = positions[round_geoms, 2] - arm * np.abs(turns[round_geoms, 8]) - reach
+        for geom in round_geoms[lowest < _NEAR + 1e-9]:  # few of them, so the rest is not looked at one by one
             for point in _touching(model, data, geom):
                 mujoco.mj_jac(model, data, jacobian, None, point, int(model.geom_bodyid[geom]))
                 edges += [jacobian[2] + model.geom_friction[geom, 0] * slope @ jacobian[:2] for slope in _SLOPES]
@@ -71,10 +75,11 @@ def _support(model: mujoco.MjModel, data: mujoco.MjData, geom: int) -> Array:
     return centre[None]
 
 
-def _round_geoms(model: mujoco.MjModel, but: list[int]) -> list[int]:
+def _round_geoms(model: mujoco.MjModel, but: list[int]) -> NDArray[np.int64]:
     """The spheres and capsules of the moving bodies, some left out."""
     kinds = (int(mujoco.mjtGeom.mjGEOM_SPHERE), int(mujoco.mjtGeom.mjGEOM_CAPSULE))
-    return [g for g in range(model.ngeom) if model.geom_bodyid[g] and model.geom_type[g] in kinds and g not in but]
+    found = [g for g in range(model.ngeom) if model.geom_bodyid[g] and model.geom_type[g] in kinds and g not in but]
+    return np.array(found, dtype=np.int64)
 
 
 def _touching(model: mujoco.MjModel, data: mujoco.MjData, geom: int) -> Array:
