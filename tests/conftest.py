@@ -95,6 +95,12 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logging.getLogger("mprl"), "propagate", True)
 
 
+@pytest.fixture(scope="session")
+def warp_installed() -> None:
+    """The test is skipped where Warp is not. Asked when such a test runs, as Warp takes seconds to import."""
+    pytest.importorskip("mujoco_warp")
+
+
 @pytest.fixture(scope="module", params=[pytest.param("cpu", marks=pytest.mark.slow), pytest.param("cuda", marks=pytest.mark.gpu)])
 def device(request: pytest.FixtureRequest) -> str:
     """Where Warp runs: on its own CPU device in the slow tests, on a GPU in those that need one."""

@@ -17,8 +17,7 @@ from mprl.envs import to_sb3
 from mprl.errors import ActionError
 from mprl.scripts.benchmarks import parity
 
-pytest.importorskip("mujoco_warp")
-pytestmark = pytest.mark.usefixtures("heard")
+pytestmark = pytest.mark.usefixtures("warp_installed", "heard")
 WORLDS = 8
 
 

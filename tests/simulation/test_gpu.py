@@ -15,8 +15,7 @@ from mprl.errors import SettingError
 from mprl.motion import HUMANOID, MotionLibrary, load
 from mprl.simulation.cpu import CpuSimulation, watch_contacts
 
-pytest.importorskip("mujoco_warp")
-pytestmark = pytest.mark.usefixtures("heard")
+pytestmark = pytest.mark.usefixtures("warp_installed", "heard")
 WORLDS = 8
 BODIES = range(1, 16)
 BALL = """<mujoco><option timestep="0.01" gravity="0 0 0"/><worldbody>
