@@ -48,8 +48,8 @@ def test_the_trace_of_a_state_that_is_left_twice(kind, expected):
 def test_without_lambda_it_is_td_0(tables, trace):
     walks = lambda: gym.make_vec("mprl/RandomWalk-v0", num_envs=4)  # noqa: E731
     settings = dict(tables=tables, learning_rate=0.3, gamma=0.9)
-    expected = TD0(walks(), **settings).learn(10_000).values
-    found = TDLambda(walks(), lambda_=0.0, trace=trace, **settings).learn(10_000).values
+    expected = TD0(walks(), **settings).learn(3000).values
+    found = TDLambda(walks(), lambda_=0.0, trace=trace, **settings).learn(3000).values
     assert np.allclose(found, expected, atol=1e-12) if trace == "dutch" or tables == "shared" else np.array_equal(found, expected)
 
 
@@ -93,9 +93,9 @@ def test_worlds_that_share_a_value_move_it_as_that_many_updates():
 
 @pytest.mark.parametrize(("trace", "alpha", "least", "most"), [("accumulating", 0.3, 0.25, 0.27), ("dutch", 0.4, 0.24, 0.26)])
 def test_random_walk_of_19_states(trace, alpha, least, most, errors_at):
-    """Figures 12.6 and 12.8: the best intermediate λ, .8, reaches about .25, n-step methods .26 and one step .34; 500 runs."""
+    """Figures 12.6 and 12.8: the best intermediate λ, .8, reaches about .25, n-step methods .26 and one step .34; 250 runs."""
     look = errors_at(range(1, 11), TRUTH)
-    walks = gym.make_vec("mprl/RandomWalk-v0", num_envs=500, states=19, left_reward=-1.0)
+    walks = gym.make_vec("mprl/RandomWalk-v0", num_envs=250, states=19, left_reward=-1.0)
     settings = dict(gamma=1.0, tables="independent", iteration_steps=1)
     TDLambda(walks, lambda_=0.8, trace=trace, learning_rate=alpha, **settings).learn(1e9, callback=look)
     assert least < look.errors.mean() < most

@@ -52,7 +52,7 @@ def test_after_one_episode_every_state_has_the_sum_of_the_next_n_rewards(learner
 def test_one_step_is_the_method_of_one_step(one, other):
     env = "mprl/RandomWalk-v0" if one is NStepTD else "mprl/Cliff-v0"
     settings = dict(tables="independent", learning_rate=0.3, gamma=0.9)
-    tables = [kind(gym.make_vec(env, num_envs=5), **settings, **more).learn(10_000).table for kind, more in ((one, {"n": 1}), (other, {}))]
+    tables = [kind(gym.make_vec(env, num_envs=5), **settings, **more).learn(4000).table for kind, more in ((one, {"n": 1}), (other, {}))]
     name = "values" if one is NStepTD else "action_values"
     assert np.array_equal(tables[0][name], tables[1][name])
 
@@ -68,9 +68,9 @@ def test_more_steps_than_an_episode_has_are_monte_carlo():
 
 @pytest.mark.parametrize(("n", "alpha", "expected"), [(4, 0.4, 0.266), (1, 0.8, 0.346)])
 def test_random_walk_of_19_states(n, alpha, expected, errors_at, within):
-    """Figure 7.2: RMS error over the first 10 episodes at the best step size, 1000 runs."""
+    """Figure 7.2: RMS error over the first 10 episodes at the best step size, 300 runs."""
     look = errors_at(range(1, 11), TRUTH)
-    walks = gym.make_vec("mprl/RandomWalk-v0", num_envs=1000, states=19, left_reward=-1.0)
+    walks = gym.make_vec("mprl/RandomWalk-v0", num_envs=300, states=19, left_reward=-1.0)
     NStepTD(walks, n=n, learning_rate=alpha, gamma=1.0, tables="independent", iteration_steps=1).learn(1e9, callback=look)
     within(look.errors.mean(axis=1), expected, 5e-4)
 

@@ -66,7 +66,7 @@ PLANNERS = {
 
 
 @pytest.mark.parametrize("planner", PLANNERS)
-@pytest.mark.parametrize("tolerance", [1.0, 1e-2, 1e-5])
+@pytest.mark.parametrize("tolerance", [1.0, 1e-5])
 @pytest.mark.parametrize(("discount", "ends"), [(0.9, False), (0.99, False), (0.99, True), (1.0, True), (0.0, False)])
 def test_no_value_is_further_from_the_best_than_is_proven(planner: str, tolerance: float, discount: float, ends: bool):
     mdp = random_mdp(7, discount=discount, ends=ends)

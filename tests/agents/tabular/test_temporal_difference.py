@@ -82,9 +82,9 @@ def test_sample_averages_are_the_mean_of_all_targets(entries, distinct):
 
 @pytest.mark.parametrize(("alpha", "curve"), [(0.05, {10: 0.175, 25: 0.110, 100: 0.035}), (0.1, {10: 0.129, 25: 0.056, 100: 0.055})])
 def test_random_walk(alpha, curve, errors_at, within):
-    """Example 6.2, right: RMS error of TD(0), averaged over the states, 1000 runs. At first it is .236."""
+    """Example 6.2, right: RMS error of TD(0), averaged over the states, 400 runs. At first it is .236."""
     look = errors_at(tuple(curve), TRUTH)
-    env = gym.make_vec("mprl/RandomWalk-v0", num_envs=1000)
+    env = gym.make_vec("mprl/RandomWalk-v0", num_envs=400)
     agent = TD0(env, learning_rate=alpha, gamma=1.0, initial_value=0.5, tables="independent", iteration_steps=1)
     assert np.sqrt(((agent.values[0, 1:-1] - TRUTH) ** 2).mean()) == pytest.approx(0.236, abs=5e-4)
     agent.learn(1e7, callback=look)
@@ -100,7 +100,8 @@ def returns(kind: Any, runs: int, episodes: int, env: str = "mprl/Cliff-v0", **s
 
 
 @pytest.mark.parametrize(
-    ("kind", "expected"), [(Sarsa, -26.5), (QLearning, -49.8), pytest.param(ExpectedSarsa, -20.8, marks=pytest.mark.slow)]
+    ("kind", "expected"),
+    [(QLearning, -49.8), *(pytest.param(*case, marks=pytest.mark.slow) for case in ((Sarsa, -26.5), (ExpectedSarsa, -20.8)))],
 )
 def test_cliff(kind, expected, within):
     """Example 6.6: mean return of episodes 401 to 500, α = .5, ε = .1, 100 runs: SARSA keeps away from the edge."""
@@ -110,12 +111,12 @@ def test_cliff(kind, expected, within):
 
 @pytest.mark.parametrize(("kind", "at_20", "at_100", "at_300"), [(QLearning, 94, None, 12), (DoubleQLearning, None, 9, 7)])
 def test_maximization_bias(kind, at_20, at_100, at_300, within):
-    """Figure 6.5: how often left is chosen, which costs .1 on average; ε = .1, α = .1; 4000 runs."""
+    """Figure 6.5: how often left is chosen, which costs .1 on average; ε = .1, α = .1; 1500 runs."""
     log = EpisodeLog(300)
-    envs = gym.make_vec("mprl/MaximizationBias-v0", num_envs=4000)
+    envs = gym.make_vec("mprl/MaximizationBias-v0", num_envs=1500)
     kind(envs, gamma=1.0, learning_rate=0.1, epsilon=0.1, tables="independent", iteration_steps=32).learn(1e9, callback=log)
     left = 100.0 * (log.lengths == 2)  # by way of B
-    assert left[:, 0].mean() == pytest.approx(50, abs=2)
+    assert left[:, 0].mean() == pytest.approx(50, abs=4 * 50 / 1500**0.5)
     for episode, expected in ((20, at_20), (100, at_100), (300, at_300)):
         if expected is not None:
             within(left[:, episode - 1], expected, 0.5)

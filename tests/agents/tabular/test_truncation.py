@@ -56,7 +56,7 @@ QUICK = {("single", "shared"), ("NEXT_STEP", "independent"), ("SAME_STEP", "shar
 def test_truncated_episodes_bootstrap(learner, env, tables):
     explores = {"epsilon": 1.0} if issubclass(learner, Controller) else {}
     agent = learner(ENVIRONMENTS[env](), gamma=GAMMA, learning_rate=0.5, tables=tables, **explores)
-    agent.learn(500 * agent.batch.num_worlds)
+    agent.learn(300 * agent.batch.num_worlds)
     values = agent.action_values if issubclass(learner, Controller) else agent.values
     expected = np.array([WORTH, WORTH, 10 + GAMMA * WORTH])
     assert np.allclose(values, expected if values.ndim == 1 or values.shape[-1] == 3 else expected[:, None], atol=0.02)

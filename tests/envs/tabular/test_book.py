@@ -96,7 +96,7 @@ def test_example_4_1_the_random_policy():  # figure 4.1
 
 def test_example_4_2_the_values_of_the_best_policy():
     env = make("JacksCarRental")
-    values, action_values = best_values(env, 0.9, sweeps=200)
+    values, action_values = best_values(env, 0.9, sweeps=120)
     assert (round(values.min(), 2), round(values.max(), 2)) == (421.41, 636.99)
     moves = action_values.argmax(axis=1) - 5
     assert (moves.min(), moves.max()) == (-4, 5)
@@ -164,7 +164,7 @@ def test_blackjack_is_gymnasiums_by_the_books_rules():
     policy[0:50] = policy[100:150] = [0.0, 1.0]
     expected = env.initial_state_distrib @ values_of(env, policy=policy)
     rewards = []
-    for episode in range(20_000):
+    for episode in range(6_000):
         (total, _, _), _ = other.reset(seed=1 if episode == 0 else None)
         over = False
         while not over:
