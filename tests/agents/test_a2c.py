@@ -128,7 +128,7 @@ LEARNERS = [
 )
 def test_one_step_and_many_find_the_lamp(settings, mode):
     envs = gym.vector.SyncVectorEnv([Lamps] * 8, autoreset_mode=mode)
-    agent = A2C(envs, seed=0, hidden=(16,), learning_rate=1e-2, gamma=0.5, **settings).learn(6_000)
+    agent = A2C(envs, seed=0, hidden=(16,), learning_rate=1e-2, gamma=0.5, **settings).learn(4_000)
     assert agent.predict(np.arange(3), deterministic=True)[0].tolist() == [0, 1, 2]
 
 
@@ -141,11 +141,6 @@ def test_cartpole_is_balanced_by_the_preset():
         agent = A2C(gym.make_vec("CartPole-v1", preset["num_envs"]), seed=seed).learn(150_000)
         scores.append(evaluate(agent, gym.make_vec("CartPole-v1", 8), episodes=16, seed=1000)["return_mean"])
     assert statistics.median(scores) >= 475
-
-
-def test_a_seed_fixes_every_weight():
-    one, same, other = (A2C(worlds("CartPole-v1"), **{**PLAIN, "seed": seed}).learn(400).parameters.vector for seed in (1, 1, 2))
-    assert torch.equal(one, same) and not torch.equal(one, other)
 
 
 @pytest.mark.parametrize(

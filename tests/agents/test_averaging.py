@@ -59,14 +59,14 @@ OFF_POLICY = {
 def test_agents_with_a_memory_are_judged_by_the_average_too_and_go_on_to_the_same_bits(kind, tmp_path):
     env_id, settings = OFF_POLICY[kind]
     make = lambda: gym.make_vec(env_id, num_envs=2)  # noqa: E731
-    plain, one = (kind(make(), averaging=setting, **settings).learn(192) for setting in ("none", "ema 0.95"))
+    plain, one = (kind(make(), averaging=setting, **settings).learn(96) for setting in ("none", "ema 0.95"))
     for a, b in zip(plain.model.parameters(), one.model.parameters(), strict=True):
         assert torch.equal(a, b)
     observation = np.random.default_rng(0).normal(size=(200, *one.observation_space.shape)).astype(np.float32)
     assert (plain.predict(observation, deterministic=True)[0] != one.predict(observation, deterministic=True)[0]).any()
     one.save(tmp_path, training=True)
     other = kind.load(tmp_path, make())
-    one.learn(128), other.learn(128)
+    one.learn(64), other.learn(64)
     for a, b in zip(one.averaging.state_dict().values(), other.averaging.state_dict().values(), strict=True):
         assert torch.equal(a, b)
     np.testing.assert_array_equal(one.predict(observation, deterministic=True)[0], other.predict(observation, deterministic=True)[0])

@@ -204,12 +204,12 @@ def imitator() -> PPO:
 
 
 def test_imitation_is_judged_by_its_own_metrics(imitator):
-    single = gym.make("mprl/DeepMimic-v0", motion="jump", time_limit=1.0)
+    single = gym.make("mprl/DeepMimic-v0", motion="jump", time_limit=0.5)
     found = evaluate(imitator, single, episodes=3, seed=1)
     assert set(found) >= KEYS and found["env_id"] == "mprl/DeepMimic-v0" and found["frame_rate_hz"] == 30 and found["episodes"] == 3
     assert all(np.isfinite(found[key]) for key in KEYS - {"env_id", "agent"})
-    assert 0 < found["normalized_return"] <= 1 and 0 < found["length_mean"] <= 30
-    envs = gym.make_vec("mprl/DeepMimic-v0", num_envs=2, motion="jump", time_limit=1.0)
+    assert 0 < found["normalized_return"] <= 1 and 0 < found["length_mean"] <= 15
+    envs = gym.make_vec("mprl/DeepMimic-v0", num_envs=2, motion="jump", time_limit=0.5)
     assert evaluate(imitator, envs, episodes=3, seed=1) == found  # in worlds of its own, the same again
 
 

@@ -82,9 +82,7 @@ def assert_same(path: Path, agent: Any) -> None:
         assert count < 400 or len(np.unique(expected, axis=0)) > 1  # a policy that tells nothing apart would prove nothing
 
 
-@pytest.mark.parametrize(
-    "case", ["bounded box", "bits", *(pytest.param(name, marks=pytest.mark.slow) for name in ("discrete", "unbounded box", "choices"))]
-)
+@pytest.mark.parametrize("case", ["bits", *(pytest.param(name, marks=pytest.mark.slow) for name in CASES if name != "bits")])
 def test_a_program_of_torch_gives_the_same_actions(case, tmp_path):
     agent = trained(case)
     assert_same(export(agent, tmp_path / "policy.pt2"), agent)
@@ -103,7 +101,7 @@ def test_onnx_gives_the_same_actions_in_other_spaces(case, tmp_path):
     test_onnx_gives_the_same_actions(case, tmp_path)
 
 
-@pytest.mark.parametrize("settings", [{}, {"dueling": True, "averaging": "ema 0.5"}], ids=str)
+@pytest.mark.parametrize("settings", [pytest.param({}, marks=pytest.mark.slow), {"dueling": True, "averaging": "ema 0.5"}], ids=str)
 def test_a_network_of_action_values_gives_the_best_action(settings, tmp_path):
     agent = DQN(
         Anything(SEEN, kinds.Discrete(5, start=-2)), hidden=(16, 16), learning_starts=32, iteration_steps=64, learning_rate=0.01, **settings
@@ -112,7 +110,7 @@ def test_a_network_of_action_values_gives_the_best_action(settings, tmp_path):
     assert_same(export(agent, tmp_path / "policy.pt2"), agent)
 
 
-@pytest.mark.parametrize("averaging", ["none", "ema 0.5"])
+@pytest.mark.parametrize("averaging", [pytest.param("none", marks=pytest.mark.slow), "ema 0.5"])
 def test_a_policy_inside_bounds_gives_its_mode(averaging, tmp_path):
     agent = SAC(Anything(SEEN, BOX), hidden=(16, 16), learning_starts=32, iteration_steps=64, learning_rate=0.01, averaging=averaging)
     agent.learn(128)

@@ -60,12 +60,12 @@ def weights(agent: PPO) -> torch.Tensor:
 
 
 def test_it_learns_which_of_three_arms():
-    agent = PPO(Bandit(DISCRETE), **FAST).learn(8_000)
+    agent = PPO(Bandit(DISCRETE), **FAST).learn(5_000)
     assert agent.predict(np.array([[-1.0], [1.0]], np.float32), deterministic=True)[0].tolist() == [0, 2]
 
 
 def test_it_learns_where_to_point():
-    agent = PPO(Bandit(CONTINUOUS), **FAST).learn(20_000)
+    agent = PPO(Bandit(CONTINUOUS), **FAST).learn(12_000)
     answer = agent.predict(np.array([[-1.0], [1.0]], np.float32), deterministic=True)[0]
     assert answer.flatten().tolist() == pytest.approx([-0.5, 0.5], abs=0.1)
 
@@ -138,7 +138,7 @@ def test_the_caller_s_random_numbers_are_left_alone():
 
 def logged(key: str, **settings: Any) -> list[float]:
     values: list[float] = []
-    PPO(Bandit(CONTINUOUS), **{**FAST, **settings}).learn(4_000, callback=lambda _, metrics: values.append(metrics[key]))
+    PPO(Bandit(CONTINUOUS), **{**FAST, **settings}).learn(2_500, callback=lambda _, metrics: values.append(metrics[key]))
     return values
 
 

@@ -48,9 +48,8 @@ def test_the_book_s_numbers_are_what_they_are_said_to_be():
     assert max(value(p / 1000) for p in range(1, 1000)) <= value(BEST)
 
 
-@pytest.mark.parametrize(
-    "baseline", [pytest.param("none", marks=pytest.mark.slow), pytest.param("constant", marks=pytest.mark.slow), "value"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("baseline", ["none", "constant", "value"])
 def test_it_finds_how_often_to_go_right(baseline):
     agents = [corridor(64, seed, baseline=baseline, learning_rate=2**-9, vf_coef=4.0).learn(400_000) for seed in range(2)]
     assert statistics.fmean(map(right, agents)) == pytest.approx(BEST, abs=0.04)
@@ -222,14 +221,7 @@ def test_cartpole_is_balanced_by_the_preset():
     assert statistics.median(scores) >= 475
 
 
-@pytest.mark.parametrize(
-    ("baseline", "mode"),
-    [
-        pytest.param(baseline, mode, id=f"{baseline}, {mode.name}", marks=() if i == k else pytest.mark.slow)
-        for i, baseline in enumerate(("none", "constant", "value"))
-        for k, mode in enumerate(AutoresetMode)
-    ],
-)
+@pytest.mark.parametrize(("baseline", "mode"), [*zip(("none", "constant", "value"), AutoresetMode, strict=True)])
 def test_what_is_loaded_learns_on_to_the_same_bits(baseline, mode, tmp_path):
     make = lambda: SyncVectorEnv([Dice] * 2, autoreset_mode=mode)  # noqa: E731
     agent = REINFORCE(make(), hidden=(4,), baseline=baseline, normalize_observations=True, seed=3).learn(200)

@@ -138,9 +138,9 @@ def test_it_goes_on_exactly_after_a_checkpoint(case, frozen, tmp_path):
     agent = kind(env, seed=0, perception=eyes(env, frozen), **settings)
     agent.learn(80)
     agent.save(tmp_path / "agent", training=True)
-    agent.learn(80)
+    agent.learn(40)
     other = kind.load(tmp_path / "agent", type(env)(isinstance(env.action_space, gym.spaces.Box)))
-    other.learn(80)
+    other.learn(40)
     for name, network in agent._networks().items():
         for key, value in network.state_dict().items():
             assert torch.equal(value, other._networks()[name].state_dict()[key]), key
