@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -81,11 +82,10 @@ def test_one_version_everywhere(root: Path):
     assert cited and cited[1] == version
 
 
-def third_party_imports(file: Path, everywhere: bool) -> set[str]:
-    """Top-level names that a file imports: when it is imported itself, or `everywhere` in it (in functions too)."""
-    tree = ast.parse(file.read_text(encoding="utf-8"))
+def third_party_imports(nodes: Iterable[ast.AST]) -> set[str]:
+    """Top-level names that some of a file's nodes import."""
     found = set()
-    for node in ast.walk(tree) if everywhere else tree.body:
+    for node in nodes:
         if isinstance(node, ast.Import):
             found |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and not node.level:
@@ -100,14 +100,13 @@ def test_every_import_is_a_declared_dependency(root: Path, tree_files: list[str]
     undeclared, not_core = set(), set()
     for name in tree_files:
         if name.endswith(".py") and installed_path(name):
-            for module in third_party_imports(root / name, everywhere=True):
+            tree = ast.parse((root / name).read_text(encoding="utf-8"))
+            for module in third_party_imports(ast.walk(tree)):  # in functions too
                 if DISTRIBUTION.get(module, module) not in core | extras:
                     undeclared.add(f"{name}: {module}")
             # The GPU back end is modules of its own, imported where it is asked for.
             if not name.startswith("mprl/simulation/gpu"):
-                not_core |= {
-                    f"{name}: {m}" for m in third_party_imports(root / name, everywhere=False) if DISTRIBUTION.get(m, m) not in core
-                }
+                not_core |= {f"{name}: {m}" for m in third_party_imports(tree.body) if DISTRIBUTION.get(m, m) not in core}
     assert not undeclared
     assert not not_core, "optional packages are imported in the function that needs them"
 

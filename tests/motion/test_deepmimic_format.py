@@ -306,7 +306,7 @@ def test_a_name_that_no_file_can_have_is_refused():
         assert "\n" not in str(caught.value)
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_changed_bytes_are_read_or_refused_never_worse(file, data):
     content = bytearray(save(file, frame(0.5), frame(0.5, right_knee=-1.0), frame(0.5)).read_bytes())

@@ -135,7 +135,7 @@ def test_a_file_cut_off_anywhere_is_refused(path, tmp_path):
         refused(cut)
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_changed_bytes_are_read_or_refused_never_worse(tmp_path, data):
     path = tmp_path / "changed.npz"
