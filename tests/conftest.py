@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,28 @@ def small() -> Callable[..., dict[str, Any]]:
 def heard(monkeypatch: pytest.MonkeyPatch) -> None:
     """The command line keeps messages from pytest's ears; here they are heard."""
     monkeypatch.setattr(logging.getLogger("mprl"), "propagate", True)
+
+
+@pytest.fixture(scope="session")
+def calls() -> Callable[[Callable[[], object]], int]:
+    """`calls(work)` is how many functions are called in it, Python's and C's: how much work it is, whatever the machine is busy with."""
+
+    def count(work: Callable[[], object]) -> int:
+        found = 0
+
+        def look(frame: Any, event: str, argument: Any) -> None:
+            nonlocal found
+            found += event in ("call", "c_call")
+
+        before = sys.getprofile()
+        sys.setprofile(look)
+        try:
+            work()
+        finally:
+            sys.setprofile(before)
+        return found
+
+    return count
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ import struct
 import sys
 import types
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -431,31 +432,33 @@ REASONS = {
 SLOW = ("millions of nothings", "many sets", "many terms again and again")
 
 
-def refusal(data: bytes) -> tuple[str, int]:
-    """The line in which a pickle is refused, and how many functions were called until then: work, whatever the machine is busy with."""
-    calls = 0
+@pytest.fixture
+def refusal(calls: Callable[[Callable[[], object]], int]) -> Callable[[bytes], tuple[str, int]]:
+    """`refusal(data)` is the line in which a pickle is refused, and how many calls of functions it took."""
 
-    def count(frame: Any, event: str, argument: Any) -> None:
-        nonlocal calls
-        calls += event in ("call", "c_call")
+    def refuse(data: bytes) -> tuple[str, int]:
+        lines: list[str] = []
 
-    before = sys.getprofile()
-    sys.setprofile(count)
-    try:
-        with pytest.raises(MotionFormatError) as caught:
-            pickles.load(data)
-    finally:
-        sys.setprofile(before)
-    return str(caught.value), calls
+        def load() -> None:
+            try:
+                pickles.load(data)
+            except MotionFormatError as error:
+                lines.append(str(error))
+
+        count = calls(load)
+        (line,) = lines
+        return line, count
+
+    return refuse
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in HOSTILE])
-def test_a_hostile_pickle_is_refused_in_one_line_after_little_work(name):
+def test_a_hostile_pickle_is_refused_in_one_line_after_little_work(name, refusal):
     """In proportion to the file, which may be read once: what is met again is not gone through again."""
-    line, calls = refusal(HOSTILE[name])
+    line, count = refusal(HOSTILE[name])
     assert "\n" not in line and len(line) < 200
     assert REASONS.get(name, "is not a pickle, or ") in line
-    assert calls < 12 * len(HOSTILE[name]) + 500
+    assert count < 12 * len(HOSTILE[name]) + 500
 
 
 # A list of 100 times the same list of 100 times ..., 20 deep, at memo 1: a few bytes in the file, 10^40 numbers laid out or as text.
@@ -474,9 +477,9 @@ NESTED = b"\x80\x02]q\x01" + b"".join(b"(" + (b"h\x01" * 100) + b"lq\x01" for _ 
         b"cnumpy.core.numeric\n_frombuffer\n(h\x01cnumpy\ndtype\nU\x02f8\x85Rh\x01tR.", b"h\x01.", b"}K\x00h\x01s.",
     ],
 )  # fmt: skip
-def test_lists_that_unfold_to_everything_are_never_unfolded(user):
-    line, calls = refusal(NESTED + user)
-    assert len(line) < 200 and calls < 12 * len(NESTED + user) + 500
+def test_lists_that_unfold_to_everything_are_never_unfolded(user, refusal):
+    line, count = refusal(NESTED + user)
+    assert len(line) < 200 and count < 12 * len(NESTED + user) + 500
 
 
 @pytest.mark.parametrize(
