@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
 import multiprocessing
 import os
@@ -10,6 +11,7 @@ import random
 import shutil
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +56,22 @@ def assert_same_run(one: Path, other: Path) -> None:
 # ------------------------------------------------------------------------------------------------------------------- it goes on
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """`whole(*words)` is the folder of a run of 576 steps that nothing stopped. To be read only."""
+
+    @functools.cache
+    def run(*words: str) -> Path:
+        folder = tmp_path_factory.mktemp("whole") / "run"
+        assert main(["train", *words, "--steps", "576", "--out", str(folder)]) == 0
+        return folder
+
+    return run
+
+
 @pytest.mark.parametrize("environment", [CARTPOLE, pytest.param(HUMANOID, marks=pytest.mark.slow)], ids=["reset at checkpoints", "saved"])
-def test_a_run_in_three_parts_is_the_run_in_one(mprl, environment):
+def test_a_run_in_three_parts_is_the_run_in_one(mprl, whole, environment):
     words = (*environment, "--checkpoint-every", "96")
-    assert mprl("train", *words, "--steps", "576", "--out", "whole").code == 0
     assert mprl("train", *words, "--steps", "256", "--out", "parts").code == 0
     # a process that was killed later than its last checkpoint has left more behind
     with Path("parts/metrics.csv").open("a") as file:
@@ -66,15 +80,14 @@ def test_a_run_in_three_parts_is_the_run_in_one(mprl, environment):
         done = mprl("train", "--resume", "parts", "--steps", steps)
         assert (done.code, done.err) == (0, ""), done.err
         assert "Going on from step" in done.out
-    assert_same_run(Path("whole"), Path("parts"))
+    assert_same_run(whole(*words), Path("parts"))
     assert done.out.count("it is reset at every checkpoint") == (environment is CARTPOLE)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
 @pytest.mark.parametrize("environment", [CARTPOLE, pytest.param(HUMANOID, marks=pytest.mark.slow)], ids=["reset at checkpoints", "saved"])
-def test_a_stopped_run_goes_on_too(mprl, environment, monkeypatch):
+def test_a_stopped_run_goes_on_too(mprl, whole, environment, monkeypatch):
     words = (*environment, "--checkpoint-every", "96")
-    assert mprl("train", *words, "--steps", "576", "--out", "whole").code == 0
     write = RunWriter.__call__
 
     def write_and_stop(self: RunWriter, agent: Any, metrics: dict[str, float]) -> None:
@@ -90,7 +103,7 @@ def test_a_stopped_run_goes_on_too(mprl, environment, monkeypatch):
     assert f"To go on, from step {288 if environment is CARTPOLE else 320}: mprl train --resume run\n" in done.out
     assert json.loads(Path("run/config.json").read_text())["num_timesteps"] == 320
     assert mprl("train", "--resume", "run").code == 0
-    assert_same_run(Path("whole"), Path("run"))
+    assert_same_run(whole(*words), Path("run"))
 
 
 def test_a_goal_is_kept_until_another_one_is_given(mprl, trained, tmp_path):
