@@ -367,8 +367,16 @@ def assert_goes_on_exactly(kind: type[Agent], form: str, settings: dict[str, Any
 QUICK = ("saved, under a time limit", "SAME_STEP")
 
 
-@EVERY
-@pytest.mark.parametrize("form", [pytest.param(form, marks=() if form in QUICK else pytest.mark.slow) for form in FORMS])
+@pytest.mark.parametrize(
+    ("kind", "form"),
+    [
+        pytest.param(
+            kind, form, id=f"{name}, {form}", marks=() if form in QUICK[:1] or (form in QUICK and name in KINDS) else pytest.mark.slow
+        )
+        for name, kind in AGENTS.items()
+        for form in FORMS
+    ],
+)
 def test_saved_in_the_middle_it_goes_on_to_the_same_bits(kind, form, small, tmp_path):
     assert_goes_on_exactly(kind, form, small(kind), tmp_path)
 

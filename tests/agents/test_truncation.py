@@ -78,9 +78,9 @@ LEARNERS = {
     "a2c": Learner(A2C, dict(n_steps=8, optimizer="adam", learning_rate="linear 5e-2 1e-3 2500", iteration_steps=64), critic, 2500, TWO),
     "a2c, one step": Learner(A2C, dict(n_steps=1, learning_rate="linear 3e-2 1e-3 3000", iteration_steps=32), critic, 3000, TWO),
     "ppo": Learner(
-        PPO, dict(n_steps=64, batch_size=64, n_epochs=10, learning_rate="linear 3e-2 1e-3 2500", target_kl=None), critic, 2500, TWO
+        PPO, dict(n_steps=64, batch_size=64, n_epochs=10, learning_rate="linear 5e-2 1e-3 1500", target_kl=None), critic, 1500, TWO
     ),
-    "reinforce": Learner(REINFORCE, dict(n_episodes=4, learning_rate="linear 5e-2 1e-3 4000"), critic, 4000, TWO),
+    "reinforce": Learner(REINFORCE, dict(n_episodes=4, learning_rate="linear 1e-1 1e-3 2000"), critic, 2000, TWO),
     "dqn": Learner(
         DQN,
         dict(learning_rate="linear 5e-2 1e-3 1500", batch_size=32, buffer_size=2000, learning_starts=64, train_freq=8, gradient_steps=8,
