@@ -83,10 +83,9 @@ def test_actions_come_in_the_environment_s_units(space):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", MODES)
-def test_cartpole_is_balanced_within_100_000_steps(mode):
-    """500 is the most there is; Stable-Baselines3's tuned PPO reaches it in as many steps (RL Zoo)."""
-    assert statistics.median(_trained("CartPole-v1", seed, mode) for seed in range(3)) >= 475
+def test_cartpole_is_balanced_within_100_000_steps():
+    """500 is the most there is; Stable-Baselines3's tuned PPO reaches it in as many steps (RL Zoo). Each seed in an autoreset mode."""
+    assert statistics.median(_trained("CartPole-v1", seed, MODES[seed % len(MODES)]) for seed in range(3)) >= 475
 
 
 @pytest.mark.slow
