@@ -207,3 +207,11 @@ def test_the_teacher_gives_the_features_and_only_the_student_learns():
 def test_settings_that_cannot_be_are_one_line(make, part):
     with pytest.raises(SettingError, match=part):
         make()
+
+
+def test_what_was_hidden_is_told_and_the_rest_is_kept():
+    network = MaskedAutoEncoder((1, 16, 16), 8, patch=4, hidden=0.75)
+    shown, filled = network.filled(images(3)[:, :1], torch.Generator().manual_seed(0), blank=-7.0)
+    is_hidden = shown == -7.0
+    assert is_hidden.float().mean() == 0.75
+    assert torch.equal(filled[~is_hidden], images(3)[:, :1][~is_hidden]) and (filled[is_hidden] != -7.0).all()

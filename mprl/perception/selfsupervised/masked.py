@@ -108,16 +108,20 @@ class MaskedAutoEncoder(Network):
         return loss, {"mse": loss.detach()}
 
     @torch.no_grad()
-    def pictures(self, batch: Batch) -> dict[str, Tensor]:
-        """Picture, what is shown of it, and what is told; and where the class token looks."""
-        images = batch["input"]
-        order = self.order(len(images), torch.Generator(images.device).manual_seed(0))
+    def filled(self, images: Tensor, generator: torch.Generator | None = None, blank: float = 0.5) -> tuple[Tensor, Tensor]:
+        """Pictures (B, *shape) of which a part is hidden, under `blank`, and with what is told in its place."""
+        order = self.order(len(images), generator)
         patches, told = self.cut(images), self.tell(images, order)
         if self.normalized:
             told = told * (patches.var(-1, keepdim=True) + 1e-6).sqrt() + patches.mean(-1, keepdim=True)
         is_hidden = torch.ones_like(order).scatter(1, order[:, : self.shown], 0).unsqueeze(-1).bool()
-        shown = self.join(torch.where(is_hidden, 0.5, patches))
-        made = self.join(torch.where(is_hidden, told, patches))
+        return self.join(torch.where(is_hidden, blank, patches)), self.join(torch.where(is_hidden, told, patches))
+
+    @torch.no_grad()
+    def pictures(self, batch: Batch) -> dict[str, Tensor]:
+        """Picture, what is shown of it, and what is told; and where the class token looks."""
+        images = batch["input"]
+        shown, made = self.filled(images, torch.Generator(images.device).manual_seed(0))
         return {"reconstruction": side_by_side(images, shown, made), "attention": attention_picture(self.encoder, images)}
 
 
