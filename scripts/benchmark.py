@@ -20,7 +20,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import tyro
 
@@ -29,6 +29,8 @@ from mprl.scripts.options import check_folder, parse
 
 if TYPE_CHECKING:
     from mprl.scripts.benchmarks.environment import Measured
+
+PerceptionPart = Literal["features", "segmentation", "noise", "states", "averages", "speed"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,6 +214,8 @@ class CharactersOptions(Options):
 class PerceptionOptions(Options):
     """Perception: what a plug costs, PPO from pixels against Stable-Baselines3, pictures against MuJoCo's renderer, what models learn."""
 
+    parts: tuple[PerceptionPart, ...] = get_args(PerceptionPart)
+    """what is measured; all for --write"""
     training: Annotated[float, tyro.conf.arg(metavar="S")] = 60.0
     """for which each model is trained"""
     seed: int = 0
@@ -443,7 +447,8 @@ def perception(options: PerceptionOptions) -> Measured:
     """Figures of perception."""
     from mprl.scripts.benchmarks.perception import measure
 
-    return measure(options.seconds, options.training, options.seed)
+    o = options
+    return measure(o.parts, o.seconds, o.training, o.seed, page().parent if o.write else None)
 
 
 def pixels(options: PixelsOptions) -> Measured:
@@ -510,6 +515,8 @@ def _check(options: Options) -> None:
         raise SettingError(f"--train-seconds must be 0 or more, found {options.train_seconds}")  # type: ignore[attr-defined]
     if getattr(options, "samples", None) is not None and getattr(options, "minutes", None) is not None:
         raise SettingError("give --samples or --minutes, not both")
+    if isinstance(options, PerceptionOptions) and options.write and set(options.parts) != set(get_args(PerceptionPart)):
+        raise SettingError("--write replaces the whole table: leave out --parts, or --write")
     if options.json is not None:
         check_folder(options.json)
     if options.write and not page().is_file():

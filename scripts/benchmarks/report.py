@@ -136,10 +136,12 @@ class Report:
     def as_json(self) -> dict[str, Any]:
         """Everything. The first figure's numbers stand at the top level too."""
         figures = {figure.key: figure.as_json() for figure in self.figures}
-        first = figures[self.figures[0].key]
-        head = {key: first[key] for key in ("ours", "peer", "limit", "ratio_to_limit", "ratio_to_peer", "unit")}
+        head: dict[str, Any] = {}
+        for figure in self.figures[:1]:
+            keys = ("ours", "peer", "limit", "ratio_to_limit", "ratio_to_peer", "unit")
+            head = {"figure": figure.key, **{key: figures[figure.key][key] for key in keys}}
         about = {"machine": machine(), "versions": versions(), "settings": dict(self.settings), "command": self.command, "date": self.date}
-        return {"benchmark": self.benchmark, "figure": self.figures[0].key, **head, "figures": figures, **about}
+        return {"benchmark": self.benchmark, **head, "figures": figures, **about}
 
     def show(self) -> None:
         """Print the table, and what the figures are compared with."""
