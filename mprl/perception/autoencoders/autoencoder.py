@@ -23,7 +23,7 @@ class AutoEncoder(Network):
     Args:
         shape: (channels, height, width) of pictures, or any other.
         features: numbers of the code.
-        layers: channels of the convolutions, or hidden sizes; () is linear, None `trunks.default_layers`.
+        layers: channels of the convolutions, or hidden sizes; () is linear, None `trunks.layers_for`.
         activation: between layers.
         noise: standard deviation of what is added to each number of the input while learning.
         dropped: share of the input's numbers (of pictures: pixels, in all channels) that are set to 0 while learning.
@@ -44,7 +44,7 @@ class AutoEncoder(Network):
         super().__init__(shape, features)
         if not noise >= 0 or not 0 <= dropped < 1:
             raise SettingError(f"noise must be at least 0 and dropped in [0, 1), found {noise:g} and {dropped:g}")
-        layers = trunks.default_layers(self.shape) if layers is None else tuple(layers)
+        layers = trunks.layers_for(self.shape, layers)
         self.noise, self.dropped = noise, dropped
         self.encoder = trunks.encoder(self.shape, features, layers, activation)
         self.decoder = trunks.decoder(features, self.shape, layers, activation)

@@ -20,8 +20,10 @@ from mprl.perception.encoders import sizes
 KERNEL, STRIDE, PADDING = 4, 2, 1  # halve an even size exactly; every pixel is under as many kernels as any other: no checkerboard
 
 
-def default_layers(shape: Sequence[int]) -> tuple[int, ...]:
-    """Channels for pictures, halved until some 4 pixels are left; hidden sizes for anything else."""
+def layers_for(shape: Sequence[int], layers: Sequence[int] | None) -> tuple[int, ...]:
+    """The layers asked for; by default channels for pictures, halved until some 4 pixels are left, or hidden sizes for anything else."""
+    if layers is not None:
+        return tuple(layers)
     if len(shape) != 3:
         return (256, 256)
     halvings = max(1, min(4, int(math.log2(min(shape[1:]) / 4)))) if min(shape[1:]) >= 8 else 1

@@ -43,7 +43,7 @@ class VAE(Network):
     Args:
         shape: (channels, height, width) of pictures, or any other.
         features: numbers of the code.
-        layers: channels of the convolutions, or hidden sizes; () is linear, None `trunks.default_layers`.
+        layers: channels of the convolutions, or hidden sizes; () is linear, None `trunks.layers_for`.
         activation: between layers.
         beta: weight of the divergence; 1 is the bound itself.
         deviation: s, in the unit of the observations; "learned": fitted in each batch.
@@ -67,7 +67,7 @@ class VAE(Network):
         if deviation != LEARNED and not (isinstance(deviation, float | int) and deviation > 0):
             raise SettingError(f"deviation must be a positive number or '{LEARNED}', found '{deviation}'")
         self.beta, self.deviation = beta, deviation
-        layers = trunks.default_layers(self.shape) if layers is None else tuple(layers)
+        layers = trunks.layers_for(self.shape, layers)
         self.encoder = trunks.encoder(self.shape, 2 * features, layers, activation)
         self.decoder = trunks.decoder(features, self.shape, layers, activation)
 
@@ -169,7 +169,7 @@ class ConditionalVAE(VAE):
             raise SettingError(f"condition_size must be positive, found {condition_size}")
         super().__init__(shape, features, layers, activation, beta, deviation)
         self.condition, self.condition_size = condition, condition_size
-        layers = trunks.default_layers(self.shape) if layers is None else tuple(layers)
+        layers = trunks.layers_for(self.shape, layers)
         self.decoder = trunks.decoder(features + condition_size, self.shape, layers, activation)
 
     def decode(self, codes: Tensor, batch: Batch | None = None) -> Tensor:

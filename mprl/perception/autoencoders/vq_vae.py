@@ -21,7 +21,7 @@ class VQVAE(Network):
     Args:
         shape: (channels, height, width).
         features: numbers of all the grid's codes together, so that they divide by its cells.
-        layers: channels of the convolutions, each of which halves the picture; None: `trunks.default_layers`.
+        layers: channels of the convolutions, each of which halves the picture; None: `trunks.layers_for`.
         activation: between layers.
         codes: in the codebook.
         commitment: weight of the term that keeps the encoder at its codes, the paper's β.
@@ -46,7 +46,7 @@ class VQVAE(Network):
     ) -> None:
         super().__init__(shape, features)
         check_image(self.shape, "a VQ-VAE")
-        layers = trunks.default_layers(self.shape) if layers is None else tuple(layers)
+        layers = trunks.layers_for(self.shape, layers)
         if not layers:
             raise SettingError("a VQ-VAE needs at least one layer")
         self.grid = trunks.halved(self.shape, layers)[-1]
