@@ -93,7 +93,7 @@ def segmentation(training: float, seed: int, pages: Pages) -> list[Figure]:
         network: Any = Linear(shape[0]) if name.startswith("linear") else models.build(kind, shape, FEATURES, **settings)
         train(network, inputs, target, LONGER * training, seed, learning_rate=3e-3, size=16)
         network.eval()
-        found[name] = through(lambda images, network=network: network.logits(images).argmax(1), held_out)
+        found[name] = through(network.logits, held_out).argmax(1)
         if not name.startswith("linear"):
             told[name] = linear_probe(through(network, inputs), legs, through(network, held_out), others_legs)
     encode, _ = principal_components(inputs)
@@ -138,10 +138,12 @@ def bodies(count: int, seed: int, worlds: int = 100) -> tuple[Tensor, Tensor, Te
     classes = torch.tensor([0, *(class_of(model.body(number).name) for number in range(model.nbody))])
     # of a ball joint the second part of the quaternion's axis: sideways, about which legs swing
     places = [int(model.joint(name).qposadr[0]) + (2 if name.endswith("hip") else 0) for name in LEGS]
-    looks, targets, legs = [], [], []
+    looks: list[Tensor] = []
+    targets: list[Tensor] = []
+    legs: list[Tensor] = []
     observation, _ = seen.reset(seed=seed)
     seen.action_space.seed(seed)
-    while sum(map(len, looks)) < count:
+    while sum(len(part) for part in looks) < count:
         looks.append(torch.as_tensor(observation["image"]))
         targets.append(classes[torch.as_tensor(observation["segmentation"])[..., 0].long() + 1])
         legs.append(simulation.bind("qpos")[:, places].float())

@@ -17,7 +17,6 @@ from torch.nn import functional
 from mprl.envs.wrappers.pygame_pictures import PygamePictures
 from mprl.envs.wrappers.resizing import Picture
 from mprl.perception import models
-from mprl.perception.encoders.vit import ViT
 from mprl.perception.probe import linear_probe
 from mprl.perception.selfsupervised.masked import MaskedAutoEncoder
 from mprl.perception.spec import Spec
@@ -154,8 +153,8 @@ def drawn(spec: Spec, inputs: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def attended(spec: Spec, network: ViT, inputs: Tensor) -> Tensor:
-    """Pictures in which red is where the class token of the last block looks (mean over heads, relative to the most)."""
+def attended(spec: Spec, network: Any, inputs: Tensor) -> Tensor:
+    """Pictures in which red is where the class token of a ViT's last block looks (mean over heads, relative to the most)."""
     maps = network.attention_maps(inputs).mean(1, keepdim=True)
     share = 0.7 * functional.interpolate(maps / maps.amax((2, 3), keepdim=True), size=inputs.shape[2:]).permute(0, 2, 3, 1)
     return (1 - share) * drawn(spec, inputs) + share * torch.tensor([0.85, 0.1, 0.05])

@@ -12,6 +12,7 @@ from mprl.scripts.figures import new_figure, save
 
 Pages = dict[str, dict[str, Tensor]]  # strips, (B, H, W, 3) in [0, 1], by page and label
 _GAP = 3  # pixels between two pictures
+_LABELS, _WIDTH = 2.1, 5.4  # inches: of the labels, of the pictures
 
 
 def draw(pages: Pages, folder: Path) -> list[Path]:
@@ -23,12 +24,12 @@ def _draw(strips: dict[str, Tensor], out: Path) -> Path:
     """One strip below the other, each with its label on the left; pixels stay pixels."""
     sheet = joined([joined(list(pictures), 1) for pictures in strips.values()], 0)
     height, width = sheet.shape[:2]
-    inches = 5.4  # of the pictures' width
-    figure = new_figure(inches + 2.2, inches * height / width + 0.1)
-    axes = figure.subplots()
+    figure = new_figure(_LABELS + _WIDTH, _WIDTH * height / width)
+    figure.set_layout_engine("none")
+    axes = figure.add_axes((_LABELS / (_LABELS + _WIDTH), 0.0, _WIDTH / (_LABELS + _WIDTH), 1.0))
     axes.imshow(sheet.numpy(), interpolation="nearest")
     step = (height + _GAP) / len(strips)
-    axes.set_yticks([(number + 0.5) * step - _GAP / 2 for number in range(len(strips))], list(strips), fontsize=9)
+    axes.set_yticks([(number + 0.5) * step - _GAP / 2 for number in range(len(strips))], list(strips), fontsize=8)
     axes.set_xticks([])
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
