@@ -217,7 +217,7 @@ class PerceptionOptions(Options):
     parts: tuple[PerceptionPart, ...] = get_args(PerceptionPart)
     """what is measured; all for --write"""
     training: Annotated[float, tyro.conf.arg(metavar="S")] = 60.0
-    """for which each model is trained"""
+    """of the processor for which each model is trained"""
     seed: int = 0
     """of the models"""
     seconds: Annotated[float, tyro.conf.arg(metavar="S")] = 15.0

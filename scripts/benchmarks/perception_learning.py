@@ -32,6 +32,7 @@ _CNN: dict[str, Any] = {"channels": (8, 16, 32, 32), "kernels": (4,) * 4, "strid
 _VIT: dict[str, Any] = {"depth": 2, "width": 48}
 LEARNED: dict[str, tuple[str, dict[str, Any]]] = {
     "CNN, random weights": ("cnn", {**_CNN, "output": "none"}),
+    "ViT, random weights": ("vit", _VIT),
     "autoencoder": ("autoencoder", TRUNK),
     "VAE": ("vae", TRUNK),
     "VQ-VAE": ("vq_vae", TRUNK),
@@ -119,7 +120,7 @@ def made_again(training: float, seed: int, pages: Pages) -> list[tuple[str, ...]
     for name, (kind, settings) in LEARNED.items():
         torch.manual_seed(seed)
         network: Any = models.build(kind, spec.input_shape, FEATURES, **settings)
-        updates = 0 if name == "CNN, random weights" else train(network, inputs, states, training, seed)
+        updates = 0 if name.endswith("random weights") else train(network, inputs, states, training, seed)
         network.eval()
         r2 = linear_probe(through(network, inputs), states, through(network, held_out), truth)
         again = through(network.reconstruct, held_out) if hasattr(network, "reconstruct") else None
