@@ -63,10 +63,12 @@ def measure(folders: Sequence[Path], picture: Path | None) -> Measured:
         values = [run.judged.value for run in runs]
         sees = not eyes.startswith(STATE)
         limit = statistics.median(run.judged.value for run in told[env_id]) if env_id in told and sees else None
+        if limit is not None and limit <= 0:  # of costs a share says nothing
+            limit = None
         figures.append(
             Figure(
                 f"{env_id}_{eyes}", f"{env_id}, {eyes}", "return", statistics.median(values), limit=limit,
-                against="limit the agent that is told the state" if sees else "",
+                against="limit the agent that is told the state" if limit is not None else "",
                 target=("ours", SOLVED[env_id]) if env_id == "CartPole-v1" and sees else None,
                 rounds={"ours": values}, spread=True,
             )
@@ -92,7 +94,10 @@ def seen_through(config: dict[str, Any]) -> str:
     perception = config.get("perception")
     if perception is None:
         return f"{STATE}, {config['agent']}"
-    name = (perception["network"] or {}).get("name", "a network of one's own")
+    network = perception["network"] or {}
+    name = network.get("name", "a network of one's own")
+    if name == "each_picture":
+        name = f"{network['network']['name']} of each picture"
     frozen = "frozen " if perception["spec"]["frozen"] else ""
     shifts = " with shifts (DrQ)" if config["settings"].get("shift") else ""
     return f"{frozen}{name}, {config['agent']}{shifts}"
