@@ -169,16 +169,16 @@ def saved(small, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @EVERY
-@pytest.mark.parametrize("file", [checkpoints.CONFIG, checkpoints.WEIGHTS, checkpoints.STATE, checkpoints.TRAINING])
-def test_a_checkpoint_that_is_cut_off_is_refused_and_the_file_is_named(kind, file, saved, tmp_path):
+def test_a_checkpoint_that_is_cut_off_is_refused_and_the_file_is_named(kind, saved, tmp_path):
     folder = Path(shutil.copytree(saved[kind.name], tmp_path / "run"))
-    whole = (folder / file).read_bytes()
-    for length in (0, 1, 7, len(whole) // 2, len(whole) - 1):
-        (folder / file).write_bytes(whole[:length])
-        with pytest.raises(CheckpointError, match=file) as caught:
-            load_agent(folder, Coin(kind))
-        assert str(folder) in one_line(caught)
-    (folder / file).write_bytes(whole)
+    for file in (checkpoints.CONFIG, checkpoints.WEIGHTS, checkpoints.STATE, checkpoints.TRAINING):
+        whole = (folder / file).read_bytes()
+        for length in (0, 1, 7, len(whole) // 2, len(whole) - 1):
+            (folder / file).write_bytes(whole[:length])
+            with pytest.raises(CheckpointError, match=file) as caught:
+                load_agent(folder, Coin(kind))
+            assert str(folder) in one_line(caught)
+        (folder / file).write_bytes(whole)
     assert load_agent(folder, Coin(kind)).learn(20).num_timesteps >= 40
 
 

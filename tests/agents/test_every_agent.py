@@ -32,6 +32,14 @@ KINDS = ("ppo", "dqn", "sac", "q-learning", "td0")
 ONE_OF_A_KIND = pytest.mark.parametrize(
     "kind", [pytest.param(kind, id=name, marks=() if name in KINDS else pytest.mark.slow) for name, kind in AGENTS.items()]
 )
+# Those that learn tables have their spaces and their saving from one class.
+QUICK_OF_TABLES = pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, id=name, marks=pytest.mark.slow if issubclass(kind, TabularLearner) and name not in KINDS else ())
+        for name, kind in AGENTS.items()
+    ],
+)
 BOX, PLACES = kinds.Box(-1, 1, (2,), np.float32), kinds.Discrete(5, start=-2)
 
 
@@ -137,7 +145,7 @@ ENVIRONMENTS: dict[str, Callable[[type[Agent]], Any]] = {
 def test_in_every_form_of_an_environment_episodes_are_what_they_are(kind, form, small):
     """Of 3 and 5 steps: 4 on average, in learning as in judging."""
     agent = kind(ENVIRONMENTS[form](kind), seed=1, **small(kind))
-    learned = rows(agent, 200)
+    learned = rows(agent, 120)
     ended = [row for row in learned if row["episodes"]]
     mean = sum(row["episodes"] * row["return"] for row in ended) / sum(row["episodes"] for row in ended)
     assert mean == pytest.approx(4, abs=0.2) and all(row["return"] == row["episode_length"] for row in learned if row["episodes"])
@@ -159,7 +167,7 @@ def test_an_environment_may_write_its_observations_into_the_same_array(kind, sma
         assert learned(worlds(False)) == learned(worlds(True)), mode
 
 
-@EVERY
+@ONE_OF_A_KIND
 def test_stable_baselines3_evaluates_it(kind, small):
     agent = kind(clockwork(kind), **small(kind)).learn(40)
     for deterministic in (True, False):
@@ -167,7 +175,7 @@ def test_stable_baselines3_evaluates_it(kind, small):
         assert returns == lengths == [3, 5, 3, 5]
 
 
-@EVERY
+@ONE_OF_A_KIND
 def test_predictions_have_the_shape_and_type_of_the_space(kind, small):
     env = clockwork(kind)
     agent, space = kind(env, **small(kind)).learn(40), env.action_space
@@ -295,7 +303,7 @@ BOUNDED, DISCRETE = {"box", "bounds of each"}, {"discrete"}
 ANY = BOUNDED | DISCRETE | {"box without bounds", "multi-discrete", "multi-discrete table", "bits", "table of bits"}
 
 
-@EVERY
+@QUICK_OF_TABLES
 def test_the_spaces_that_it_learns_in_and_one_line_for_each_of_the_others(kind, small):
     """The environment checks every action."""
     seen = {name for name, space in SEEN.items() if not _refusal(kind, Clockwork(space, acts_in(kind)), small(kind))}
@@ -304,7 +312,7 @@ def test_the_spaces_that_it_learns_in_and_one_line_for_each_of_the_others(kind, 
     assert acted == (ANY if kinds.MultiDiscrete in kind.action_spaces else DISCRETE if kinds.Discrete in kind.action_spaces else BOUNDED)
 
 
-@EVERY
+@ONE_OF_A_KIND
 def test_several_parts_are_seen_one_by_one_and_in_batches(kind, small):
     space = kinds.Tuple((kinds.Discrete(3), kinds.Discrete(2))) if is_tabular(kind) else kinds.Dict(PARTS)
     agent = kind(Clockwork(space, acts_in(kind)), **small(kind)).learn(24)
@@ -354,14 +362,14 @@ def assert_goes_on_exactly(kind: type[Agent], form: str, settings: dict[str, Any
     agent.learn(60)
     agent.save(folder / "exact", training=True)
     agent.save(folder / "weights")
-    expected = repr(rows(agent, 90))
+    expected = repr(rows(agent, 60))
     np.random.seed(1), torch.manual_seed(1)  # noqa: NPY002
     loaded = load_agent(folder / "exact", FORMS[form](kind))
     assert type(loaded) is kind and loaded.num_timesteps > 0
-    assert repr(rows(loaded, 90)) == expected
+    assert repr(rows(loaded, 60)) == expected
     assert bits(loaded) == bits(agent)
     alone = load_agent(folder / "weights", FORMS[form](kind))
-    assert repr(rows(alone, 90)) != expected or bits(alone) != bits(agent)
+    assert repr(rows(alone, 60)) != expected or bits(alone) != bits(agent)
 
 
 QUICK = ("saved, under a time limit", "SAME_STEP")
@@ -390,7 +398,9 @@ def takes(kind: type[Agent], settings: dict[str, Any]) -> bool:
 
 
 CASES = [
-    pytest.param(kind, variant, id=f"{name}, {', '.join(variant)}")
+    pytest.param(
+        kind, variant, id=f"{name}, {', '.join(variant)}", marks=pytest.mark.slow if is_tabular(kind) and name not in KINDS else ()
+    )
     for name, kind in AGENTS.items()
     for variant in (OF_TABULAR if is_tabular(kind) else VARIANTS.get(name, []))
     if takes(kind, variant)
