@@ -64,6 +64,7 @@ def test_it_learns_which_of_three_arms():
     assert agent.predict(np.array([[-1.0], [1.0]], np.float32), deterministic=True)[0].tolist() == [0, 2]
 
 
+@pytest.mark.slow
 def test_it_learns_where_to_point():
     agent = PPO(Bandit(CONTINUOUS), **FAST).learn(12_000)
     answer = agent.predict(np.array([[-1.0], [1.0]], np.float32), deterministic=True)[0]

@@ -61,17 +61,13 @@ def taught(kind: type[OnPolicyAgent], recurrent: str, mode: AutoresetMode, seed:
     return float(evaluate(agent, SyncVectorEnv([Cue] * 16, autoreset_mode=mode), episodes=128, seed=7)["return_mean"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "mode", "recurrent"),
-    [
-        (A2C, AutoresetMode.NEXT_STEP, "lstm"),  # PPO's is `knower`, below
-        pytest.param(PPO, AutoresetMode.SAME_STEP, "gru", marks=pytest.mark.slow),
-        pytest.param(A2C, AutoresetMode.NEXT_STEP, "gru", marks=pytest.mark.slow),
-        pytest.param(PPO, AutoresetMode.SAME_STEP, "lstm", marks=pytest.mark.slow),
-        *(pytest.param(REINFORCE, AutoresetMode.DISABLED, recurrent, marks=pytest.mark.slow) for recurrent in KINDS),
-    ],
+    [(kind, mode, recurrent) for kind, mode in zip(AGENTS, AutoresetMode, strict=True) for recurrent in KINDS],
 )
 def test_who_remembers_names_the_cue(kind, mode, recurrent):
+    """Quickly it is shown by `knower`, below."""
     assert taught(kind, recurrent, mode, seed=0) > 0.95
 
 

@@ -25,6 +25,7 @@ def example(root, tmp_path, monkeypatch):
     sys.modules.pop("cem", None)
 
 
+@pytest.mark.slow
 def test_it_learns_to_balance_a_pole(example):
     """500 is the most there is; it starts near 10."""
     agent = find_agent("cem:CEM")(gym.make_vec("CartPole-v1", num_envs=32), seed=0).learn(60_000)

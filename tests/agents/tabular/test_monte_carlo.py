@@ -128,6 +128,7 @@ def estimates(kind: str, episodes: int, runs: int) -> Any:
     return found
 
 
+@pytest.mark.slow
 def test_off_policy_estimates_of_a_blackjack_state():
     """Figure 5.3: both find the state's value, and after few games weighted importance sampling has the smaller error; 500 runs."""
     error = {kind: ((estimates(kind, 10, 500) - VALUE) ** 2).mean() for kind in ("ordinary", "weighted")}
@@ -178,6 +179,7 @@ def test_off_policy_control_finds_the_shortest_way():
     assert (agent.policy[:4] == [0, 1]).all()
 
 
+@pytest.mark.slow
 def test_blackjack_exploring_starts():
     """Figure 5.2: the policy found is the best one in every state, save where both actions are worth the same to .02."""
     games = gym.make_vec("mprl/Blackjack-v0", num_envs=1024)

@@ -94,15 +94,7 @@ def test_example_4_1_the_random_policy():  # figure 4.1
     assert_allclose(values_of(make("Gridworld")).reshape(4, 4), expected, atol=1e-9)
 
 
-def test_example_4_2_the_values_of_the_best_policy():
-    env = make("JacksCarRental")
-    values, action_values = best_values(env, 0.9, sweeps=120)
-    assert (round(values.min(), 2), round(values.max(), 2)) == (421.41, 636.99)
-    moves = action_values.argmax(axis=1) - 5
-    assert (moves.min(), moves.max()) == (-4, 5)
-
-
-def test_example_4_2_a_day():
+def test_example_4_2_a_day():  # its values: tests/agents/tabular/test_dynamic_programming.py
     env = make("JacksCarRental")
     # nothing to rent, nothing moved: what comes back is Poisson with means 3 and 2
     assert env.P[0][5][0][:3] == (pytest.approx(np.exp(-5.0)), 0, pytest.approx(0.0))
