@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -91,6 +91,8 @@ def _others(space: gym.Space[Any], indices: Sequence[int]) -> list[int]:
     """Of the numbers that are seen."""
     if not isinstance(space, gym.spaces.Box) or len(space.shape) != 1:
         raise SettingError(f"numbers can be hidden of a vector, of shape (n,), found {str(space)[:60]}")
+    if not isinstance(indices, Iterable):
+        raise SettingError(f"numbers to hide are a list of indices, like [1, 3], found {indices!r}")
     hidden = [number("a hidden index", index, whole=True) for index in indices]
     size = space.shape[0]
     for index in hidden:

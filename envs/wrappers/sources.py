@@ -8,7 +8,7 @@ from typing import Any
 
 from mprl.envs.wrappers.cameras import cameras
 from mprl.envs.wrappers.images import pixels
-from mprl.errors import SettingError
+from mprl.errors import SettingError, number
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class Source:
     """Keep the environment's own observation beside the picture: as "state", the picture as "image"."""
 
     def __post_init__(self) -> None:
+        number("size", self.size, 1, whole=True)
+        number("stack", self.stack, 1, whole=True)
         if (self.grey or self.crop) and self.camera is not None:
             raise SettingError("grey and crop are for an environment's own pictures, not for a camera; leave one of them out")
 

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from torch import Tensor, nn
 
-from mprl.errors import SettingError
+from mprl.errors import SettingError, number
 
 Batch = dict[str, Tensor]
 Metrics = dict[str, Tensor]
@@ -52,7 +52,7 @@ class Network(nn.Module):
     def __init__(self, shape: Sequence[int], features: int) -> None:
         super().__init__()
         self.shape = tuple(int(size) for size in shape)
-        self.features = int(features)
+        self.features = number("features", features, whole=True)
         if not self.shape or min(self.shape) < 1:
             raise SettingError(f"the shape of an observation must be of positive sizes, found {tuple(shape)}")
         if self.features < 1:

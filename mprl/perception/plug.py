@@ -45,6 +45,8 @@ class Perception(nn.Module):
 
     def __init__(self, network: nn.Module, spec: Spec, source: dict[str, Any] | None = None) -> None:
         super().__init__()
+        if not isinstance(network, nn.Module):
+            raise PerceptionError(f"network must be a torch.nn.Module, found a {type(network).__name__}; build(name, spec) makes ours")
         self.network, self.spec, self.source = network, spec, source
         self.features = _features(network, spec)
         if spec.frozen:
@@ -104,6 +106,9 @@ class Perception(nn.Module):
         content = files.read_json(folder / CONFIG, "mprl-perception", "a perception model of mprl")
         try:
             model = cls.from_config(content, network, frozen)
+        except KeyError as error:
+            missing = f"'{error.args[0]}' is missing; is it edited by hand?" if type(error) is KeyError else str(error)
+            raise CheckpointError(f"{folder / CONFIG}: {missing}") from None
         except (LookupError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError(f"{folder / CONFIG}: {' '.join(str(error).split())[:200]}") from None
         if not (folder / WEIGHTS).is_file():
@@ -137,6 +142,15 @@ def build(name: str, spec: Spec, features: int = 64, source: dict[str, Any] | No
         settings: keyword arguments of the network.
     """
     return Perception(models.build(name, spec.input_shape, features, **settings), spec, source)
+
+
+def check_perception(perception: Any) -> None:
+    """Raise a `PerceptionError` unless this is a perception model."""
+    if not isinstance(perception, Perception):
+        raise PerceptionError(
+            f"perception must be a mprl.perception.plug.Perception, found a {type(perception).__name__}; "
+            "Perception(module, Spec.of(env.observation_space)) makes one of any module"
+        )
 
 
 def _features(network: nn.Module, spec: Spec) -> int:

@@ -13,7 +13,7 @@ import torch
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor
 
-from mprl.perception.plug import Perception
+from mprl.perception.plug import Perception, check_perception
 from mprl.perception.spec import part_of
 
 
@@ -21,7 +21,11 @@ def sb3_policy_kwargs(perception: Perception) -> dict[str, Any]:
     """`policy_kwargs` with which a Stable-Baselines3 agent sees through a model; add its other settings to them.
 
     Stable-Baselines3 hands pictures over as they are: preprocessing is the model's.
+
+    Raises:
+        PerceptionError: this is no model.
     """
+    check_perception(perception)
     return {
         "features_extractor_class": PerceptionExtractor,
         "features_extractor_kwargs": {"perception": perception},

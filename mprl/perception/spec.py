@@ -39,10 +39,13 @@ class Spec:
 
     def __post_init__(self) -> None:
         fill = object.__setattr__  # defaults that depend on other fields
-        fill(self, "shape", tuple(int(size) for size in self.shape))
+        try:
+            fill(self, "shape", tuple(int(size) for size in self.shape))
+        except (TypeError, ValueError):
+            raise PerceptionError(f"shape must be sizes like (64, 64, 3), found {self.shape!r}") from None
         fill(self, "image", len(self.shape) == 3 if self.image is None else self.image)
-        fill(self, "mean", _numbers(self.mean))
-        fill(self, "std", _numbers((255.0 if self.dtype == "uint8" else 1.0) if self.std is None else self.std))
+        fill(self, "mean", _numbers("mean", self.mean))
+        fill(self, "std", _numbers("std", (255.0 if self.dtype == "uint8" else 1.0) if self.std is None else self.std))
         if self.dtype not in ("uint8", "float32"):
             raise PerceptionError(f"dtype must be uint8 or float32, found '{self.dtype}'")
         if not self.shape or min(self.shape) < 1:
@@ -164,5 +167,8 @@ def part_of(space: gym.Space[Any], key: str | None) -> gym.spaces.Box:
     return part
 
 
-def _numbers(value: Any) -> tuple[float, ...]:
-    return tuple(float(each) for each in np.atleast_1d(np.asarray(value)))
+def _numbers(name: str, value: Any) -> tuple[float, ...]:
+    try:
+        return tuple(float(each) for each in np.atleast_1d(np.asarray(value)))
+    except (TypeError, ValueError):
+        raise PerceptionError(f"{name} must be a number, or one for each channel, found {value!r}") from None

@@ -11,7 +11,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
-from mprl.perception.plug import Perception
+from mprl.perception.plug import Perception, check_perception
 
 
 def perceive(env: Any, perception: Perception) -> Any:
@@ -25,8 +25,9 @@ def perceive(env: Any, perception: Perception) -> Any:
         perception: the model; put into eval mode.
 
     Raises:
-        PerceptionError: the environment's observations are not what the model reads.
+        PerceptionError: this is no model, or the environment's observations are not what it reads.
     """
+    check_perception(perception)
     wrapper = PerceptionVectorWrapper if isinstance(env.unwrapped, VectorEnv) else PerceptionWrapper
     return wrapper(env, perception)
 

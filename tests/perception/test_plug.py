@@ -14,7 +14,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from torch import nn
 
 from mprl.agents import PPO
-from mprl.errors import CheckpointError, PerceptionError
+from mprl.errors import CheckpointError, PerceptionError, SettingError
 from mprl.perception.plug import CONFIG, WEIGHTS, Perception, build
 from mprl.perception.sb3 import PerceptionExtractor, sb3_policy_kwargs
 from mprl.perception.spec import Spec
@@ -226,3 +226,25 @@ def test_what_cannot_be_read_is_said_in_one_line():
         Perception(nn.Conv2d(3, 4, 3), Spec(SHAPE))
     with pytest.raises(PerceptionError, match=r"^no weight behind the features of DINO can learn along: train it before, and freeze it$"):
         model(frozen=False, name="dino")  # they are the teacher's, which follows the student
+
+
+def test_what_is_no_model_or_no_setting_is_said_in_one_line(tmp_path):
+    for use in (lambda: perceive(Pictures(), nn.Linear(3, 2)), lambda: sb3_policy_kwargs(nn.Linear(3, 2))):
+        with pytest.raises(PerceptionError, match=r"^perception must be a mprl\.perception\.plug\.Perception, found a Linear; "):
+            use()
+    with pytest.raises(PerceptionError, match=r"^network must be a torch\.nn\.Module, found a str; "):
+        Perception("cnn", Spec(SHAPE))
+    for shape in (64, "abc"):
+        with pytest.raises(PerceptionError, match=r"^shape must be sizes like \(64, 64, 3\), found "):
+            Spec(shape)
+    with pytest.raises(PerceptionError, match=r"^mean must be a number, or one for each channel, found 'x'$"):
+        Spec(SHAPE, mean="x")
+    with pytest.raises(SettingError, match=r"^features must be a whole number, found 'many'$"):
+        build("cnn", Spec(SHAPE), "many")
+    plug = model()
+    plug.save(tmp_path)
+    content = json.loads((tmp_path / CONFIG).read_text())
+    del content["spec"]
+    (tmp_path / CONFIG).write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match=r"perception.json: 'spec' is missing; is it edited by hand\?$"):
+        Perception.load(tmp_path)

@@ -62,6 +62,8 @@ def test_a_new_model_learns_along(mprl):
         (("train", "CartPole-v1", "--perception", "cnn", "--features", "0", "--num-envs", "1"), "at least one feature, found 0"),
         (("perception", "train", "vae", "--env", "CartPole-v1", "--out", "x", "--minutes", "0"), "minutes must be positive, found 0"),
         (("perception", "evaluate", "nowhere"), "holds no perception model"),
+        (("perception", "train", "vae", "--env", "CartPole-v1", "--out", "x", "--stack", "0"), "stack must be at least 1, found 0"),
+        (("train", "CartPole-v1", "--perception", "cnn", "--pixels", "0", "--num-envs", "1"), "size must be at least 1, found 0"),
     ],
 )
 def test_mistakes_are_told_in_one_line(mprl, words, message):

@@ -199,3 +199,8 @@ def test_of_a_dict_the_vectors_have_a_history():
 def test_a_length_that_cannot_be_is_one_line():
     with pytest.raises(SettingError, match=r"^length must be at least 1, found 0$"):
         history(Count(), 0)
+
+
+def test_one_index_instead_of_a_list_is_one_line():
+    with pytest.raises(SettingError, match=r"^numbers to hide are a list of indices, like \[1, 3\], found 1$"):
+        hide(Count(), 1)
