@@ -261,11 +261,12 @@ def eyes(options: Any) -> tuple[Source | None, Perception | None]:
     if of_new:
         raise SettingError(f"--{next(iter(of_new))} is for a new model; {options.perception} knows its own")
     loaded = Perception.load(options.perception)
+    source = None if loaded.source is None else Source.from_json(loaded.source)
     if stack is not None:
-        if loaded.source is None or loaded.source["stack"] != 1:
+        if source is None or source.stack != 1:
             raise SettingError(f"--stack is for a new model, or one of single pictures (--stack 1); {options.perception} knows its own")
-        loaded = each_picture(loaded, stack)
-    return (None if loaded.source is None else Source.from_json(loaded.source)), loaded
+        loaded, source = each_picture(loaded, stack), dataclasses.replace(source, stack=stack)
+    return source, loaded
 
 
 def new_eyes(options: Any, source: Source, env: Any) -> Perception:

@@ -50,12 +50,14 @@ class Source:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_json(cls, content: dict[str, Any]) -> Source:
+    def from_json(cls, content: Any) -> Source:
         """From JSON.
 
         Raises:
             SettingError: there is something else in it.
         """
+        if not isinstance(content, dict):
+            raise SettingError(f"a source of pictures is a table of settings, found {content!r}")
         fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in content.items()}
         try:
             return cls(**fields)

@@ -10,7 +10,7 @@ import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from mprl.agents.environments import Batch
-from mprl.envs.wrappers import FrameStack, FrameStackVector, PixelObservation, PixelVectorObservation, pixels
+from mprl.envs.wrappers import FrameStack, FrameStackVector, PixelObservation, PixelVectorObservation, Source, pixels
 from mprl.envs.wrappers.resizing import Picture, shrink
 from mprl.errors import RenderingError, SettingError, UnknownNameError
 from mprl.simulation.rendering import opengl_backend
@@ -265,3 +265,9 @@ def test_native_worlds_that_reset_themselves_keep_their_final_picture():
     assert info["_final_obs"].all() and np.array_equal(info["final_obs"]["state"], state)
     assert np.array_equal(info["final_obs"]["image"], [picture(frame) for frame in plain.render()])
     assert np.array_equal(observation["image"], first) and not np.array_equal(first, info["final_obs"]["image"])
+
+
+@pytest.mark.parametrize("content", [3, None, [1], {"sizes": 64}])
+def test_a_source_that_was_edited_by_hand_is_one_line(content):
+    with pytest.raises(SettingError, match=r"^a source of pictures "):
+        Source.from_json(content)
