@@ -111,12 +111,12 @@ def test_cliff(kind, expected, within):
 
 @pytest.mark.parametrize(("kind", "at_20", "at_100", "at_300"), [(QLearning, 94, None, 12), (DoubleQLearning, None, 9, 7)])
 def test_maximization_bias(kind, at_20, at_100, at_300, within):
-    """Figure 6.5: how often left is chosen, which costs .1 on average; ε = .1, α = .1; 1500 runs."""
+    """Figure 6.5: how often left is chosen, which costs .1 on average; ε = .1, α = .1; 4000 runs."""
     log = EpisodeLog(300)
-    envs = gym.make_vec("mprl/MaximizationBias-v0", num_envs=1500)
+    envs = gym.make_vec("mprl/MaximizationBias-v0", num_envs=4000)
     kind(envs, gamma=1.0, learning_rate=0.1, epsilon=0.1, tables="independent", iteration_steps=32).learn(1e9, callback=log)
     left = 100.0 * (log.lengths == 2)  # by way of B
-    assert left[:, 0].mean() == pytest.approx(50, abs=4 * 50 / 1500**0.5)
+    assert left[:, 0].mean() == pytest.approx(50, abs=2)
     for episode, expected in ((20, at_20), (100, at_100), (300, at_300)):
         if expected is not None:
             within(left[:, episode - 1], expected, 0.5)
