@@ -31,7 +31,7 @@ from mprl.agents.statistics import EpisodeStatistics
 from mprl.devices import available
 from mprl.errors import CheckpointError, DivergenceError, SettingError, nearest, number
 from mprl.nn import schedules, threads
-from mprl.perception.plug import Perception
+from mprl.perception.plug import Perception, check_perception
 
 Metrics = dict[str, float]
 Callback = Callable[["Agent", Metrics], bool | None]
@@ -125,11 +125,7 @@ class Agent(ABC):
     def _make_eyes(self, perception: Perception) -> Eyes:
         if not self.perceives:
             raise SettingError(f"{self.name} learns a table and sees through no perception model; use dqn, ppo, a2c, reinforce or sac")
-        if not isinstance(perception, Perception):
-            raise SettingError(
-                f"perception must be a mprl.perception.plug.Perception, found a {type(perception).__name__}; "
-                "Perception(module, Spec.of(env.observation_space)) makes one of any module"
-            )
+        check_perception(perception)
         # what learns along is this agent's own
         return Eyes(perception if perception.spec.frozen else copy.deepcopy(perception), self.observation_space)
 

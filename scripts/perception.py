@@ -38,6 +38,7 @@ ALONE = (  # models that learn from recorded pictures, without labels
     "autoencoder", "denoising_autoencoder", "vae", "conditional_vae", "vq_vae", "image_state", "curl", "masked_autoencoder", "dino",
 )  # fmt: skip
 ASKED = "run.json"
+STATISTICS = "states.json"  # by which true states were standardised, where a model learned from them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +122,7 @@ def train(options: TrainOptions) -> None:
     """Record, train, save, measure."""
     import torch
 
+    from mprl import files
     from mprl.envs.wrappers import Source
     from mprl.perception import models
     from mprl.perception.plug import Perception
@@ -145,7 +147,6 @@ def train(options: TrainOptions) -> None:
         seed=options.seed,
         minutes=float("inf") if options.minutes is None else options.minutes,
     )
-    _remember(options)
     samples, held_out = parts(recorded(options, source), spec, options.batch_size)
     if options.model in ("image_state", "conditional_vae"):
         settings["state_size" if options.model == "image_state" else "condition_size"] = len(samples.state_mean)
@@ -156,12 +157,14 @@ def train(options: TrainOptions) -> None:
         network = models.build(options.model, spec.input_shape, options.features, **settings)
     Trainer(network, samples, trainer_settings, held_out, options.out, progress=True).fit(resume=True)
     Perception(network, spec, source.to_json()).save(options.out)  # frozen from now on
+    known = {"format": "mprl-perception-states", "version": files.VERSION, "mean": samples.state_mean, "std": samples.state_std}
+    files.write_atomically(options.out / STATISTICS, json.dumps(known).encode())
     evaluate(EvaluateOptions(folder=options.out))
     print(f"Try next:\n  mprl train {options.env} --agent ppo --perception {options.out}")
 
 
 def recorded(options: Any, source: Source) -> Dataset:
-    """The pictures, recorded where they are not there yet."""
+    """The pictures, recorded where they are not there yet; what was asked for is kept beside them."""
     from mprl.envs.recording import record
 
     both = dataclasses.replace(source, state=True)
@@ -172,6 +175,8 @@ def recorded(options: Any, source: Source) -> Dataset:
             from mprl.agents import load_agent
 
             policy = _OnState(load_agent(options.policy))
+        env.reset(seed=options.seed)  # a crop beyond the picture, say, shows itself before anything is written
+        _remember(options)
         about = {"source": source.to_json()}  # pictures of the same size may show something else
         return record(env, policy, options.data or options.out / "data", options.samples, seed=options.seed, about=about)
     finally:
@@ -257,6 +262,13 @@ def evaluate(options: EvaluateOptions) -> None:
     asked = files.read_json(options.folder / ASKED, "mprl-perception-run", "a training of a perception model")["asked"]
     data = options.data or (Path(asked["data"]) if asked["data"] else options.folder / "data")
     samples, held_out = parts(Dataset(data), model.spec, asked["batch_size"])
+    if (options.folder / STATISTICS).exists():
+        known = files.read_json(options.folder / STATISTICS, "mprl-perception-states", "what states were standardised by")
+        statistics: dict[str, Any] = {f"state_{name}": tuple(known.get(name, ())) for name in ("mean", "std")}
+        if len(statistics["state_mean"]) != len(samples.state_mean):
+            found = f"{data} has states of {len(samples.state_mean)} numbers"
+            raise SettingError(f"{found}, the model learned from {len(statistics['state_mean'])}; is it of another environment?")
+        samples, held_out = (dataclasses.replace(part, **statistics) for part in (samples, held_out))
     results = measure(model, samples, held_out)
     files.write_atomically(options.folder / "evaluation.json", (json.dumps(results, indent=2) + "\n").encode())
     rows = [(name.replace("_", " "), f"{value:.4g}") for name, value in results.items() if not isinstance(value, list)]

@@ -271,15 +271,12 @@ def eyes(options: Any) -> tuple[Source | None, Perception | None]:
 
 def new_eyes(options: Any, source: Source, env: Any) -> Perception:
     """A model with fresh weights that learns along."""
-    import torch
-
     from mprl.perception.plug import build
     from mprl.perception.spec import Spec
 
     spec = Spec.of(env.single_observation_space, frozen=False)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(options.seed)
-        return build(options.perception, spec, 128 if options.features is None else options.features, source=source.to_json())
+    features = 128 if options.features is None else options.features
+    return build(options.perception, spec, features, source.to_json(), options.seed)
 
 
 def worlds(options: Any) -> int:

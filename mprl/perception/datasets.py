@@ -136,7 +136,6 @@ class DatasetWriter:
         arrays = {name: np.concatenate([part[name] for part in self._waiting]) for name in self._types}
         rest = {name: array[count:] for name, array in arrays.items()}
         arrays = {name: array[:count] for name, array in arrays.items()}
-        self._waiting, self._count = ([rest] if self._count > count else []), self._count - count
         if EPISODE in arrays and STEP in arrays:
             order = np.lexsort((arrays[STEP], arrays[EPISODE]))
             arrays = {name: array[order] for name, array in arrays.items()}
@@ -157,6 +156,7 @@ class DatasetWriter:
         except OSError as error:
             raise DatasetError(f"{error.filename}: cannot be written: {error.strerror}") from None
         self._shards.append(shard)
+        self._waiting, self._count = ([rest] if self._count > count else []), self._count - count
 
     def close(self) -> None:
         """Write what is waiting."""

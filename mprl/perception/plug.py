@@ -13,6 +13,7 @@ is given to `load` again, because no file of ours can name code to run.
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Self
 
@@ -131,7 +132,9 @@ class Perception(nn.Module):
         return cls(network, spec, content.get("source"))
 
 
-def build(name: str, spec: Spec, features: int = 64, source: dict[str, Any] | None = None, **settings: Any) -> Perception:
+def build(
+    name: str, spec: Spec, features: int = 64, source: dict[str, Any] | None = None, seed: int | None = None, **settings: Any
+) -> Perception:
     """A perception model with one of our networks (`models.NAMES`) and fresh weights.
 
     Args:
@@ -139,9 +142,13 @@ def build(name: str, spec: Spec, features: int = 64, source: dict[str, Any] | No
         spec: what it reads.
         features: numbers in a feature vector.
         source: see `Perception`.
+        seed: of the weights, torch's own generator left alone; None: they are drawn from that one.
         settings: keyword arguments of the network.
     """
-    return Perception(models.build(name, spec.input_shape, features, **settings), spec, source)
+    with nullcontext() if seed is None else torch.random.fork_rng(devices=[]):
+        if seed is not None:
+            torch.manual_seed(seed)
+        return Perception(models.build(name, spec.input_shape, features, **settings), spec, source)
 
 
 def check_perception(perception: Any) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import torch
 
 from mprl.errors import SettingError
 from mprl.scripts.benchmarks.environment import Measured
@@ -235,9 +234,7 @@ def make_agent(asked: Asked, way: Way, baseline: Baseline) -> Any:
     seen = [index for index in range(len(baseline.mean)) if index not in task.hidden]
     mean, std = (tuple(column[index] for index in seen) for column in (baseline.mean, baseline.std))
     spec = Spec.of(env.single_observation_space, frozen=False, mean=mean, std=std)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(asked.seed)
-        encoder = build(way.encoder, spec, FEATURES)
+    encoder = build(way.encoder, spec, FEATURES, seed=asked.seed)
     return PPO(env, seed=asked.seed, perception=encoder, **task.settings)
 
 

@@ -147,9 +147,7 @@ def make_agent(kind: str, way: str, seed: int, walker: Path) -> Any:
     if way == SEEING:
         # heights are below the root, on level ground by the length of the legs
         spec = Spec.of(env.single_observation_space, "height_scan", frozen=False, mean=-0.9, std=0.2)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            encoder = build("mlp", spec, FEATURES, hidden=HIDDEN)
+        encoder = build("mlp", spec, FEATURES, seed=seed, hidden=HIDDEN)
     agent = PPO(env, seed=seed, perception=encoder, **SETTINGS)
     begin_as(agent, load_agent(walker))
     return agent

@@ -252,3 +252,17 @@ def test_mistakes_are_one_line(folder):
     with pytest.raises(SettingError, match="column 'name': expected numbers"):
         DatasetWriter(folder / "new", {"name": ("U5", ())})
     assert json.loads((folder / "dataset.json").read_text())["format"] == datasets.FORMAT
+
+
+def test_samples_that_a_full_disk_refused_are_written_later(tmp_path, monkeypatch):
+    def refuse(path: Path, content: bytes) -> None:
+        raise OSError(28, "No space left on device", str(path))
+
+    writer = DatasetWriter(tmp_path / "data", COLUMNS, about={}, shard_samples=100)
+    writer.add(samples())
+    with monkeypatch.context() as patched:
+        patched.setattr(datasets, "write_atomically", refuse)
+        with pytest.raises(DatasetError, match="cannot be written: No space left"):
+            writer.flush()
+    writer.close()
+    assert sorted(values(Dataset(tmp_path / "data").batches(4, columns=["value"]))) == sorted(samples()["value"].tolist())

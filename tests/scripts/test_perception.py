@@ -77,3 +77,24 @@ def test_settings_that_no_model_has_are_told_before_anything_is_recorded(mprl, s
     done = mprl("perception", "train", "vae", "--env", "CartPole-v1", "--out", "x", *SMALL, "--settings", settings)
     assert done.code == 2 and done.err.count("\n") == 1 and done.err.startswith("mprl: "), done.err
     assert not Path("x").exists()
+
+
+def test_a_crop_beyond_the_picture_is_told_before_anything_is_written(mprl):
+    done = mprl("perception", "train", "vae", "--env", "CartPole-v1", "--out", "x", *SMALL, *LAYERS, "--crop", "0", "0", "9000", "10")
+    assert done.code == 2 and "reaches beyond the frame" in done.err
+    assert not Path("x").exists()
+
+
+@pytest.mark.slow
+def test_states_of_other_pictures_are_standardised_as_when_it_learned(mprl):
+    """A model of pictures and states knows states in the unit of its training alone."""
+    one_layer = ("--settings", '{"channels": [4], "kernels": [4], "strides": [4]}')
+    train = ("perception", "train", "image_state", *SMALL, "--epochs", "1", *one_layer)
+    assert mprl(*train, "--env", "CartPole-v1", "--out", "eyes").code == 0
+    here = json.loads(Path("eyes/evaluation.json").read_text())["loss"]
+    Path("eyes/states.json").write_text(Path("eyes/states.json").read_text().replace('"std": [', '"std": [9'))
+    assert mprl("perception", "evaluate", "eyes").code == 0
+    assert json.loads(Path("eyes/evaluation.json").read_text())["loss"] != here
+    assert mprl(*train, "--env", "Acrobot-v1", "--out", "other").code == 0
+    strange = mprl("perception", "evaluate", "eyes", "--data", "other/data")
+    assert strange.code == 2 and "states of 6 numbers" in strange.err
