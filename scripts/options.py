@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import json
 import re
 import typing
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -69,6 +70,32 @@ def parse(options: type[T], command: str, args: Sequence[str], description: str 
     if unknown:
         raise _unexpected(unknown[0], names(options), help_command)
     return parsed
+
+
+def json_object(flag: str, text: str) -> dict[str, Any]:
+    """Settings that are given as one JSON object.
+
+    Raises:
+        SettingError: it is none.
+    """
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise SettingError(f"{flag} must be JSON, such as '{{\"beta\": 4}}', found {text[:60]!r}: {error}") from None
+    if not isinstance(found, dict):
+        raise SettingError(f"{flag} must be a JSON object, such as '{{\"beta\": 4}}', found {text[:60]!r}")
+    return found
+
+
+@contextlib.contextmanager
+def settings_of_a_model(flag: str, text: str) -> Iterator[None]:
+    """Where a model is made of settings that a user gave, of whatever types: what they cannot be is one line."""
+    try:
+        yield
+    except MprlError:
+        raise
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise SettingError(f"{flag} {text}: {' '.join(str(error).split())[:120]}") from None
 
 
 def check_folder(path: Path) -> None:

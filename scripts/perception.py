@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from mprl.errors import CheckpointError, MprlError, SettingError, unknown_name
+from mprl.errors import CheckpointError, SettingError, unknown_name
 from mprl.scripts import environments
-from mprl.scripts.options import parse
+from mprl.scripts.options import json_object, parse, settings_of_a_model
 from mprl.scripts.tables import table
 
 if TYPE_CHECKING:
@@ -133,13 +133,9 @@ def train(options: TrainOptions) -> None:
     if options.model not in ALONE:
         raise SettingError(f"{kind.__name__} does not learn from pictures alone, {', '.join(ALONE)} do (others: mprl train --perception)")
     source = Source(options.camera, options.pixels, options.stack, options.grey, options.crop)
-    settings, spec = _settings(options.settings), Spec(_shape(options, source))
-    try:  # before anything is recorded or written
+    settings, spec = json_object("--settings", options.settings), Spec(_shape(options, source))
+    with settings_of_a_model("--settings", options.settings):  # before anything is recorded or written
         models.build(options.model, spec.input_shape, options.features, **settings)
-    except MprlError:
-        raise
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise SettingError(f"--settings {options.settings}: {' '.join(str(error).split())[:120]}") from None
     trainer_settings = TrainerSettings(
         epochs=options.epochs,
         learning_rate=_rate(options.learning_rate),
@@ -204,16 +200,6 @@ def parts(dataset: Dataset, spec: Any, batch_size: int) -> tuple[Samples, Sample
 
 def _shape(options: TrainOptions, source: Source) -> tuple[int, int, int]:
     return options.pixels, options.pixels, (1 if source.grey else 3) * source.stack
-
-
-def _settings(text: str) -> dict[str, Any]:
-    try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise SettingError(f"--settings must be JSON, such as '{{\"beta\": 4}}', found {text[:60]!r}: {error}") from None
-    if not isinstance(found, dict):
-        raise SettingError(f"--settings must be a JSON object, such as '{{\"beta\": 4}}', found {text[:60]!r}")
-    return found
 
 
 def _rate(text: str) -> float | str:

@@ -30,7 +30,7 @@ import tyro
 
 from mprl.errors import CheckpointError, SettingError, unknown_name
 from mprl.scripts import environments, evaluate, resume
-from mprl.scripts.options import parse
+from mprl.scripts.options import json_object, parse, settings_of_a_model
 from mprl.scripts.tables import table
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from mprl.perception.plug import Perception
 
 DEFAULT_AGENT = "ppo"
-NEW_EYES = ("pixels", "stack", "grey", "crop", "camera", "features")  # options of a perception model that is made anew
+NEW_EYES = ("pixels", "stack", "grey", "crop", "camera", "features", "network")  # options of a perception model that is made anew
 DEFAULT_STEPS = 1_000_000
 DEFAULT_EVALUATE_EVERY = 500_000
 EVALUATION_EPISODES = 16
@@ -94,6 +94,8 @@ class Options:
     """for a new model: a camera of a MuJoCo environment, or tracking, or head"""
     features: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
     """for a new model: numbers that it makes of a picture; by default 128"""
+    network: Annotated[str | None, tyro.conf.arg(metavar="JSON", help_behavior_hint="")] = None
+    """for a new model: further settings: '{"channels": [8, 16, 32], "kernels": [4, 4, 4], "strides": [2, 2, 2], "output": "norm"}'"""
     resume: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
     """go on with the run in this folder, or from one of its checkpoints; only its new end can be given too: --steps or --minutes,
     --stop-at, --patience"""
@@ -253,7 +255,7 @@ def eyes(options: Any) -> tuple[Source | None, Perception | None]:
 
     is_trained = (Path(options.perception) / CONFIG).is_file()  # a folder may be called "vae" too
     if options.perception in models.NAMES and not is_trained:
-        settings = {("size" if name == "pixels" else name): value for name, value in of_new.items() if name != "features"}
+        settings = {("size" if name == "pixels" else name): value for name, value in of_new.items() if name not in ("features", "network")}
         return Source(**{"stack": 3, **settings}), None
     if not Path(options.perception).exists():
         raise unknown_name("perception model or folder", options.perception, models.NAMES, f"models: {', '.join(models.NAMES)}")
@@ -275,8 +277,10 @@ def new_eyes(options: Any, source: Source, env: Any) -> Perception:
     from mprl.perception.spec import Spec
 
     spec = Spec.of(env.single_observation_space, frozen=False)
-    features = 128 if options.features is None else options.features
-    return build(options.perception, spec, features, source.to_json(), options.seed)
+    features, text = 128 if options.features is None else options.features, options.network or "{}"
+    settings = json_object("--network", text)
+    with settings_of_a_model("--network", text):
+        return build(options.perception, spec, features, source.to_json(), options.seed, **settings)
 
 
 def worlds(options: Any) -> int:

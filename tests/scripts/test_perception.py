@@ -11,6 +11,7 @@ pytest.importorskip("pygame")
 
 SMALL = ("--pixels", "16", "--samples", "300", "--features", "4", "--batch-size", "64")
 LAYERS = ("--settings", '{"layers": [4, 4]}')
+NORM = ("--network", '{"channels": [4, 4], "kernels": [4, 4], "strides": [4, 2], "output": "norm"}')
 AGENT = ("--steps", "64", "--num-envs", "2", "--agent.n-steps", "16", "--agent.batch-size", "16", "--agent.hidden", "8")
 
 
@@ -39,16 +40,20 @@ def test_from_pictures_to_an_agent_that_sees(mprl):
 
 
 def test_a_new_model_learns_along(mprl):
-    done = mprl("train", "CartPole-v1", "--perception", "cnn", "--pixels", "40", "--stack", "2", "--grey", "True", "--out", "run", *AGENT)
+    done = mprl(
+        "train", "CartPole-v1", "--perception", "cnn", "--pixels", "40", "--stack", "2", "--grey", "True", "--out", "run", *AGENT, *NORM
+    )
     assert done.code == 0, done.err
     config = json.loads(Path("run/config.json").read_text())
     assert config["observation_space"]["shape"] == [40, 40, 2] and not config["perception"]["spec"]["frozen"]
+    assert config["perception"]["network"]["output"] == "norm"
     assert mprl("evaluate", "run", "--episodes", "1").code == 0
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (("train", "CartPole-v1", "--perception", "cnn", "--num-envs", "1", "--network", '{"kernel": 3}'), "did you mean 'kernels'"),
         (("train", "CartPole-v1", "--perception", "nowhere"), "no perception model or folder named 'nowhere'"),
         (("train", "CartPole-v1", "--pixels", "32"), "--pixels is for --perception MODEL"),
         (("train", "CartPole-v1", "--perception", "cnn", "--camera", "head"), "CartPole-v1"),
