@@ -27,18 +27,13 @@ from mprl.errors import SettingError
 from mprl.generators import generator_state, set_generator_state
 
 EVERY = pytest.mark.parametrize("kind", AGENTS.values(), ids=AGENTS)
-# What the algorithm has little part in is shown quickly of one agent of each kind, of all in the slow tests.
+# What the algorithm has no part in is shown of one agent of each kind: the others have it from the same classes, whose names these are.
+# An agent that comes later is shown too, in the slow tests.
 KINDS = ("ppo", "dqn", "sac", "q-learning", "td0")
+SHARED = ("a2c", "n-step-td", "td-lambda", "sarsa", "expected-sarsa", "n-step-sarsa", "double-q-learning", "dyna-q", "prioritized-sweeping")
 ONE_OF_A_KIND = pytest.mark.parametrize(
-    "kind", [pytest.param(kind, id=name, marks=() if name in KINDS else pytest.mark.slow) for name, kind in AGENTS.items()]
-)
-# Those that learn tables have their spaces and their saving from one class.
-QUICK_OF_TABLES = pytest.mark.parametrize(
     "kind",
-    [
-        pytest.param(kind, id=name, marks=pytest.mark.slow if issubclass(kind, TabularLearner) and name not in KINDS else ())
-        for name, kind in AGENTS.items()
-    ],
+    [pytest.param(kind, id=name, marks=() if name in KINDS else pytest.mark.slow) for name, kind in AGENTS.items() if name not in SHARED],
 )
 BOX, PLACES = kinds.Box(-1, 1, (2,), np.float32), kinds.Discrete(5, start=-2)
 
@@ -140,6 +135,7 @@ ENVIRONMENTS: dict[str, Callable[[type[Agent]], Any]] = {
         pytest.param(kind, form, id=f"{name}, {form}", marks=() if form == "SAME_STEP" or name in KINDS else pytest.mark.slow)
         for name, kind in AGENTS.items()
         for form in ENVIRONMENTS
+        if name not in SHARED
     ],
 )
 def test_in_every_form_of_an_environment_episodes_are_what_they_are(kind, form, small):
@@ -303,7 +299,7 @@ BOUNDED, DISCRETE = {"box", "bounds of each"}, {"discrete"}
 ANY = BOUNDED | DISCRETE | {"box without bounds", "multi-discrete", "multi-discrete table", "bits", "table of bits"}
 
 
-@QUICK_OF_TABLES
+@ONE_OF_A_KIND
 def test_the_spaces_that_it_learns_in_and_one_line_for_each_of_the_others(kind, small):
     """The environment checks every action."""
     seen = {name for name, space in SEEN.items() if not _refusal(kind, Clockwork(space, acts_in(kind)), small(kind))}
@@ -372,17 +368,16 @@ def assert_goes_on_exactly(kind: type[Agent], form: str, settings: dict[str, Any
     assert repr(rows(alone, 60)) != expected or bits(alone) != bits(agent)
 
 
-QUICK = ("saved, under a time limit", "SAME_STEP")
+QUICK = "saved, under a time limit"
 
 
 @pytest.mark.parametrize(
     ("kind", "form"),
     [
-        pytest.param(
-            kind, form, id=f"{name}, {form}", marks=() if form in QUICK[:1] or (form in QUICK and name in KINDS) else pytest.mark.slow
-        )
+        pytest.param(kind, form, id=f"{name}, {form}", marks=() if form == QUICK else pytest.mark.slow)
         for name, kind in AGENTS.items()
         for form in FORMS
+        if form == QUICK or name not in SHARED
     ],
 )
 def test_saved_in_the_middle_it_goes_on_to_the_same_bits(kind, form, small, tmp_path):
@@ -398,11 +393,9 @@ def takes(kind: type[Agent], settings: dict[str, Any]) -> bool:
 
 
 CASES = [
-    pytest.param(
-        kind, variant, id=f"{name}, {', '.join(variant)}", marks=pytest.mark.slow if is_tabular(kind) and name not in KINDS else ()
-    )
+    pytest.param(kind, variant, id=f"{name}, {', '.join(variant)}")
     for name, kind in AGENTS.items()
-    for variant in (OF_TABULAR if is_tabular(kind) else VARIANTS.get(name, []))
+    for variant in (OF_TABULAR[: 1 if name in SHARED else 2] if is_tabular(kind) else VARIANTS.get(name, []))
     if takes(kind, variant)
 ]
 

@@ -42,6 +42,12 @@ def mprl(capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training ends without its picture, half of the time of a short run; that it is drawn is seen in `trained`, below."""
+    monkeypatch.setattr("mprl.scripts.plots.learning_curve", lambda metrics, out, title="": out)
+
+
+@pytest.fixture
 def can_render() -> None:
     """The test is skipped where no picture can be made."""
     try:

@@ -10,9 +10,11 @@ import gymnasium as gym
 import pytest
 
 from mprl import memory
-from mprl.agents import AGENTS, checkpoints
+from mprl.agents import DQN, PPO, Sarsa, checkpoints
 from mprl.agents.agent import Agent
 from mprl.agents.tabular.learner import TabularLearner
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 OWN = """
 import gymnasium as gym
@@ -93,10 +95,8 @@ def test_it_is_told_before_a_run_begins(own, mprl, monkeypatch, words, says):
     assert not (own / "runs").exists() and not list(own.glob("*.png"))
 
 
-QUICK = ("ppo", "dqn", "sarsa")
-EVERY = pytest.mark.parametrize(
-    "kind", [pytest.param(kind, id=name, marks=() if name in QUICK else pytest.mark.slow) for name, kind in AGENTS.items()]
-)
+# All of them are asked from Python: tests/agents/test_bad_input.py.
+ONE_OF_A_KIND = pytest.mark.parametrize("kind", [PPO, DQN, Sarsa], ids=lambda kind: kind.name)
 
 
 def environment(kind: type[Agent]) -> str:
@@ -106,23 +106,22 @@ def environment(kind: type[Agent]) -> str:
     return "CartPole-v1" if gym.spaces.Discrete in kind.action_spaces else "Pendulum-v1"
 
 
-@EVERY
-def test_the_settings_of_every_agent(kind, mprl):
+@ONE_OF_A_KIND
+def test_a_setting_that_cannot_be(kind, mprl):
     env = environment(kind)
     for value, says in (("-0.1", "found -0.1"), ("nan", "found nan"), ("much", "much")):
         mistake = mprl("train", env, "--agent", kind.name, "--agent.gamma", value).mistake
         assert "gamma" in mistake and says in mistake and mistake.endswith(f"(mprl train {env} --agent {kind.name} --help)")
 
 
-@pytest.mark.parametrize("agent", ["dqn", "q-learning"])
-def test_learning_that_broke_down_ends_with_what_was_saved_before(own, mprl, agent):
-    done = mprl("train", "own:Poisoned-v0", "--agent", agent, "--num-envs", "1", "--steps", "5000", "--out", "run")
+def test_learning_that_broke_down_ends_with_what_was_saved_before(own, mprl):
+    done = mprl("train", "own:Poisoned-v0", "--agent", "q-learning", "--num-envs", "1", "--steps", "5000", "--out", "run")
     assert done.mistake.startswith("learning broke down within ") and "no longer a number; take a smaller learning_rate" in done.mistake
     assert mprl("evaluate", "run", "--episodes", "1").code == 0  # the agent of the beginning
     assert mprl("train", "--resume", "run").mistake.startswith("learning broke down within ")
 
 
-@EVERY
+@ONE_OF_A_KIND
 def test_a_broken_run_and_one_of_another_agent(kind, small, mprl):
     settings = [f"--agent.{name.replace('_', '-')}={value}" for name, value in small(kind).items() if isinstance(value, int)]
     assert mprl("train", environment(kind), "--agent", kind.name, "--num-envs", "2", "--steps", "16", "--out", "run", *settings).code == 0

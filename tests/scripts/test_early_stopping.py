@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SMALL = ("CartPole-v1", "--num-envs", "4", "--agent.n-steps", "8", "--agent.batch-size", "16", "--agent.hidden", "8", "--seed", "5")
 SMALL = (*SMALL, "--evaluate-every", "32", "--checkpoint-every", "96")
 

@@ -11,6 +11,8 @@ import torch
 
 from mprl.agents import evaluate, find_agent, load_agent
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture
 def example(root, tmp_path, monkeypatch):

@@ -26,6 +26,8 @@ from mprl.agents.callbacks import RunWriter
 from mprl.agents.tabular.learner import TabularLearner
 from mprl.scripts.main import main
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SMALL = ("--agent.n-steps", "8", "--agent.batch-size", "16", "--agent.hidden", "8", "--seed", "5")
 CARTPOLE = ("CartPole-v1", "--num-envs", "4", *SMALL, "--evaluate-every", "96")
 # no step is like another: episodes of .5 s, in a library of two clips, are reset all the time

@@ -9,6 +9,7 @@ import tomllib
 import pytest
 
 pytest.importorskip("optuna")
+pytestmark = pytest.mark.usefixtures("undrawn")
 TINY = ("CartPole-v1", "--agent", "ppo", "--steps", "512", "--evaluations", "2", "--episodes", "2", "--num-envs", "4")
 FIXED = ("--agent.n-steps", "32", "--agent.n-epochs", "2", "--agent.hidden", "16")
 

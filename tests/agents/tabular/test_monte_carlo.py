@@ -174,7 +174,7 @@ def test_off_policy_control_finds_the_shortest_way():
     dynamics[4] = {a: [(1.0, 4, 0.0, True)] for a in range(2)}
     corridors = TabularVectorEnv(dynamics, num_envs=8, initial_state_distrib=[0.25, 0.25, 0.25, 0.25, 0.0])
     settings = dict(importance_sampling="weighted", epsilon=0.3, gamma=1.0, initial_value=-100.0)
-    agent = MonteCarlo(corridors, **settings).learn(20_000)
+    agent = MonteCarlo(corridors, **settings).learn(12_000)
     assert agent.values[:4] == pytest.approx([-4.0, -3.0, -2.0, -1.0])
     assert (agent.policy[:4] == [0, 1]).all()
 

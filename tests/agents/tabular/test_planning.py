@@ -130,7 +130,7 @@ def test_a_model_of_several_outcomes_has_their_mean(outcomes, worth):
     """After 8 steps; with the last outcome alone it is what that was."""
     agent = PrioritizedSweeping(Turns(), learning_rate=1.0, outcomes=outcomes, iteration_steps=8).learn(8)
     assert agent.values[0] == worth
-    dyna = DynaQ(Turns(), learning_rate="linear 0.5 0.01 500", outcomes=outcomes, planning_steps=20).learn(1000)
+    dyna = DynaQ(Turns(), learning_rate="linear 0.5 0.01 500", outcomes=outcomes, planning_steps=5).learn(1000)
     assert dyna.values[0] == pytest.approx(5.0, abs=1.5 if outcomes > 1 else 5.0)
 
 

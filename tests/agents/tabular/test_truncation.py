@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from mprl.agents import AGENTS
+from mprl.agents import AGENTS, MonteCarlo, QLearning
 from mprl.agents.tabular.controller import Controller
 from mprl.agents.tabular.learner import TabularLearner
 
@@ -41,18 +41,17 @@ class Chain(gym.Env[Any, Any]):
 ENVIRONMENTS = {"single": Chain, **{mode.name: lambda mode=mode: SyncVectorEnv([Chain] * 3, autoreset_mode=mode) for mode in AutoresetMode}}
 
 
-QUICK = {("single", "shared"), ("NEXT_STEP", "independent"), ("SAME_STEP", "shared")}
+# What comes after a step is found in one place for all; these see it in each form of an environment, the others in two.
+IN_EVERY_FORM = (QLearning, MonteCarlo)
+CASES = [
+    pytest.param(learner, env, tables, id=f"{learner.name}, {env}, {tables}")
+    for learner in LEARNERS
+    for env, tables in (("NEXT_STEP", "independent"), ("SAME_STEP", "shared"), ("single", "shared"), ("DISABLED", "independent"))
+    if learner in IN_EVERY_FORM or env in ("NEXT_STEP", "SAME_STEP")
+]
 
 
-@pytest.mark.parametrize(
-    ("env", "tables"),
-    [
-        pytest.param(env, tables, marks=() if (env, tables) in QUICK else pytest.mark.slow)
-        for env in ENVIRONMENTS
-        for tables in ("shared", "independent")
-    ],
-)
-@pytest.mark.parametrize("learner", LEARNERS, ids=lambda kind: kind.name)
+@pytest.mark.parametrize(("learner", "env", "tables"), CASES)
 def test_truncated_episodes_bootstrap(learner, env, tables):
     explores = {"epsilon": 1.0} if issubclass(learner, Controller) else {}
     agent = learner(ENVIRONMENTS[env](), gamma=GAMMA, learning_rate=0.5, tables=tables, **explores)
