@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import logging
 import os
 import sys
@@ -39,6 +40,12 @@ def _one_thread() -> Iterator[None]:
     """What a test sets is not the next one's: with two threads on a busy machine learning took minutes in place of seconds."""
     yield
     torch.set_num_threads(1)
+
+
+def pytest_collection_finish() -> None:
+    """What is imported stays: the collector need not go through torch's million objects again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_report_header() -> str:

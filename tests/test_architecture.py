@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +31,11 @@ def part_of(module: str) -> str:
 def module_name(part: str, folder: Path, file: Path) -> str:
     inside = file.relative_to(folder).with_suffix("").parts
     return ".".join((part, *inside))
+
+
+@functools.cache
+def parsed(text: str) -> ast.Module:
+    return ast.parse(text)
 
 
 def imported_modules(tree: ast.AST, module: str) -> Iterator[tuple[int, str]]:
@@ -65,7 +71,7 @@ def forbidden_imports(root: Path) -> list[str]:
     found = []
     for part, module, file in python_files(root):
         where = file.relative_to(root).as_posix()
-        for line, target in imported_modules(ast.parse(file.read_text(encoding="utf-8"), str(file)), module):
+        for line, target in imported_modules(parsed(file.read_text(encoding="utf-8")), module):
             top = target.partition(".")[0]
             if top == "mprl" and part_of(target) not in MAY_IMPORT[part]:
                 found.append(f"{where}:{line}: {part} must not import {part_of(target)}")
@@ -81,7 +87,7 @@ def unsafe_loads(root: Path) -> list[str]:
         where = file.relative_to(root).as_posix()
         if where == RESTRICTED_UNPICKLER:
             continue
-        tree = ast.parse(file.read_text(encoding="utf-8"), str(file))
+        tree = parsed(file.read_text(encoding="utf-8"))
         for line, target in imported_modules(tree, module):
             if target.partition(".")[0] in UNPICKLERS:
                 found.append(f"{where}:{line}: {target.partition('.')[0]} executes what it reads")

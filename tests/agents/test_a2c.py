@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import statistics
 from typing import Any
 
 import gymnasium as gym
@@ -64,14 +63,12 @@ def tell(peer: stable_baselines3.A2C, rollout: Rollout, first: torch.Tensor) -> 
     return begins
 
 
-@pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1"])
+OTHERS = dict(n_steps=8, gae_lambda=0.9, gamma=0.95, ent_coef=0.01, vf_coef=0.25, max_grad_norm=0.1, rms_prop_eps=1e-4)
+
+
 @pytest.mark.parametrize(
-    "settings",
-    [
-        dict(n_steps=1),
-        dict(n_steps=5),
-        dict(n_steps=8, gae_lambda=0.9, gamma=0.95, ent_coef=0.01, vf_coef=0.25, max_grad_norm=0.1, rms_prop_eps=1e-4),
-    ],
+    ("env_id", "settings"),
+    [("CartPole-v1", dict(n_steps=1)), ("Pendulum-v1", dict(n_steps=5)), ("CartPole-v1", OTHERS), ("Pendulum-v1", OTHERS)],
 )
 def test_its_updates_are_those_of_stable_baselines3(env_id, settings):
     agent = A2C(worlds(env_id, limit=6), **{**dataclasses.asdict(A2CSettings()), **PLAIN, **settings})  # whatever the preset says
@@ -113,19 +110,11 @@ class Lamps(gym.Env[Any, Any]):
 
 LEARNERS = [
     dict(n_steps=1),
-    dict(n_steps=5, optimizer="adam"),
-    dict(n_steps=8, gae_lambda=0.9, normalize_advantage=True, normalize_returns=True, normalize_observations=True),
+    dict(n_steps=8, optimizer="adam", gae_lambda=0.9, normalize_advantage=True, normalize_returns=True, normalize_observations=True),
 ]
 
 
-@pytest.mark.parametrize(
-    ("settings", "mode"),
-    [
-        pytest.param(settings, mode, id=f"{', '.join(settings)}, {mode.name}", marks=() if i == k else pytest.mark.slow)
-        for i, settings in enumerate(LEARNERS)
-        for k, mode in enumerate(AutoresetMode)
-    ],
-)
+@pytest.mark.parametrize(("settings", "mode"), [*zip(LEARNERS, list(AutoresetMode)[:2], strict=True)])
 def test_one_step_and_many_find_the_lamp(settings, mode):
     envs = gym.vector.SyncVectorEnv([Lamps] * 8, autoreset_mode=mode)
     agent = A2C(envs, seed=0, hidden=(16,), learning_rate=1e-2, gamma=0.5, **settings).learn(4_000)
@@ -135,12 +124,9 @@ def test_one_step_and_many_find_the_lamp(settings, mode):
 @pytest.mark.slow
 def test_cartpole_is_balanced_by_the_preset():
     """500 is the most there is; Stable-Baselines3's tuned A2C reaches it in 500 000 steps (RL Zoo)."""
-    scores = []
-    for seed in range(3):
-        preset = A2C.training_preset("CartPole-v1")
-        agent = A2C(gym.make_vec("CartPole-v1", preset["num_envs"]), seed=seed).learn(150_000)
-        scores.append(evaluate(agent, gym.make_vec("CartPole-v1", 8), episodes=16, seed=1000)["return_mean"])
-    assert statistics.median(scores) >= 475
+    preset = A2C.training_preset("CartPole-v1")
+    agent = A2C(gym.make_vec("CartPole-v1", preset["num_envs"]), seed=0).learn(150_000)
+    assert evaluate(agent, gym.make_vec("CartPole-v1", 8), episodes=16, seed=1000)["return_mean"] >= 475
 
 
 @pytest.mark.parametrize(

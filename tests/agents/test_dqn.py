@@ -84,38 +84,26 @@ def q_values(agent: DQN, observations: torch.Tensor) -> torch.Tensor:
 # ---------------------------------------------------------------------------------------------------------------- what it learns
 
 
-@pytest.mark.parametrize(
-    ("kind", "n_step"),
-    [
-        pytest.param("single", 1, marks=pytest.mark.slow),
-        ("NEXT_STEP", 1),
-        ("SAME_STEP", 3),
-        pytest.param("DISABLED", 3, marks=pytest.mark.slow),
-    ],
-)
-def test_a_truncated_episode_goes_on_and_a_terminated_one_does_not(kind, n_step):
-    """Taken for ends, truncations after 5 steps would give a value of about 4."""
-    settings = {**FAST, "learning_rate": "linear 0.1 1e-3 3000", "target_update_interval": 32, "gamma": 0.9, "n_step": n_step}
-    agent = DQN(limited(kind), **settings).learn(3000)
+def test_after_several_steps_a_truncated_episode_goes_on_and_a_terminated_one_does_not():
+    """Taken for ends, truncations after 5 steps would give a value of about 4. After one step: tests/agents/test_truncation.py."""
+    settings = {**FAST, "learning_rate": "linear 0.1 1e-3 3000", "target_update_interval": 32, "gamma": 0.9, "n_step": 3}
+    agent = DQN(limited("SAME_STEP"), **settings).learn(3000)
     assert q_values(agent, torch.ones(1, 1)).flatten().tolist() == pytest.approx([10, 10], abs=0.1)
-    agent = DQN(limited(kind, terminates_after=1), **settings).learn(1000)
+    agent = DQN(limited("SAME_STEP", terminates_after=1), **settings).learn(1000)
     assert q_values(agent, torch.ones(1, 1)).flatten().tolist() == pytest.approx([1, 1], abs=0.1)
 
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
-    "squares": {"huber": False},
-    "double": {"double": True},
-    "dueling": {"dueling": True, "hidden": (32,)},
+    "double, dueling": {"double": True, "dueling": True, "hidden": (32,)},
+    "prioritized, squares, a slow target": dict(
+        prioritized=True, prioritized_beta="linear 0.4 1.0 5000", huber=False, tau=0.3, target_update_interval=16
+    ),
     "three steps": {"n_step": 3, "exploration": 0.2},
-    "prioritized": {"prioritized": True, "prioritized_beta": "linear 0.4 1.0 5000"},
-    "a slow target": {"tau": 0.3, "target_update_interval": 16},
-    "all": dict(double=True, dueling=True, hidden=(32, 32), prioritized=True, n_step=2, exploration=0.2, activation="tanh"),
 }
-QUICK = ("plain", "three steps")
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in OPTIONS])
+@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name == "plain" else pytest.mark.slow) for name in OPTIONS])
 def test_it_comes_to_the_values_of_value_iteration(name):
     """With several steps the values are those of what was done, so ε is smaller there and only the best actions are compared."""
     env, options = SyncVectorEnv([Chain] * 4), OPTIONS[name]

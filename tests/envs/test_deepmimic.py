@@ -225,7 +225,7 @@ def trajectory(env: DeepMimicVectorEnv, seed: int, steps: int = 40) -> list[np.n
 
 @pytest.mark.parametrize("mode", ["NEXT_STEP", "SAME_STEP"])
 def test_a_seed_fixes_everything_at_any_number_of_threads(mode):
-    runs = [trajectory(make(6, num_threads=threads, autoreset_mode=mode), seed=5) for threads in (1, 2, 3)]
+    runs = [trajectory(make(6, num_threads=threads, autoreset_mode=mode), seed=5) for threads in (1, 3)]
     assert any(value.dtype == bool and value.any() for value in runs[0])  # episodes ended and began anew
     for run in runs[1:]:
         assert len(run) == len(runs[0]) and all(map(same, run, runs[0]))
@@ -425,8 +425,7 @@ def test_bodies_that_may_touch_the_ground_do_not_end_an_episode():
 # ----------------------------------------------------------------------------------------------------------------------- rewards
 
 
-@pytest.mark.parametrize("reward", REWARDS)
-@pytest.mark.parametrize("motion", ["walk", "jump"])
+@pytest.mark.parametrize(("reward", "motion"), [*((reward, "walk") for reward in REWARDS), (next(iter(REWARDS)), "jump")])
 def test_perfect_imitation_earns_one(reward, motion):
     env = make(3, motion, reward=reward, contact_termination=False)
     env.reset(options={"phase": [0.0, 0.4, 0.6]})

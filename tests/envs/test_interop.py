@@ -79,7 +79,7 @@ def test_ends_are_the_environment_s_own(output):
     settings: dict[str, Any] = dict(output=output, autoreset_mode="SAME_STEP", time_limit=1.0, tracking_termination=None)
     bridge, env = to_sb3(make(6, **settings)), make(6, **settings)
     bridge.seed(3)
-    moves = actions(64, 6, 2.0)
+    moves = actions(40, 6, 2.0)
     np.testing.assert_array_equal(bridge.reset(), np.asarray(env.reset(seed=3)[0]))
     returns, lengths, seen = np.zeros(6), np.zeros(6, int), {True: 0, False: 0}
     for move in moves:

@@ -274,7 +274,7 @@ def still(observation: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("motion", ["walk", "jump"])
 def test_perfect_imitation_is_judged_perfect(motion):
-    env = puppets()(1, motion, num_threads=1, time_limit=2.0)
+    env = puppets()(1, motion, num_threads=1, time_limit=1.5)
     found = env.evaluate(still, episodes=2)
     assert found["normalized_return"] == pytest.approx(1, abs=3e-3) and found["success_rate"] == 1 and found["fall_rate"] == 0
     assert found["normalized_return_without_sync"] == pytest.approx(1, abs=3e-3)

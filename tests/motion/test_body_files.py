@@ -145,8 +145,9 @@ def test_a_body_saved_as_npz_is_the_same_body(tmp_path: Path):
     assert all(torch.equal(getattr(again, key), getattr(body, key)) for key in ("v_template", "faces", "shapedirs", "posedirs", "weights"))
 
 
-@pytest.mark.parametrize(("kind", "parents", "shapes"), [("smplh", SMPLH, 16), ("smplx", SMPLX, 20), ("smplx", SMPLX, 400)])
-@pytest.mark.parametrize("ending", [".npz", ".pkl"])
+@pytest.mark.parametrize(
+    ("kind", "parents", "shapes", "ending"), [("smplh", SMPLH, 16, ".pkl"), ("smplx", SMPLX, 20, ".npz"), ("smplx", SMPLX, 400, ".pkl")]
+)
 def test_smplh_and_smplx_stand_with_their_hands_at_rest_as_smplx_has_them(tmp_path: Path, kind, parents, shapes, ending):
     smplx = pytest.importorskip("smplx")
     content = official(parents, shapes, vertices=330)

@@ -429,7 +429,7 @@ REASONS = {
     "a turned array laid out again and again": UNFOLDS, "names of the same hash": NO_NAME, "a set of the same hash": NO_NAME,
     "pairs of numbers as names": NO_NAME, "complex numbers as names": NO_NAME, "a list of lists of the same list": UNFOLDS,
 }  # fmt: skip
-SLOW = ("millions of nothings", "many sets", "many terms again and again")
+SLOW = ("millions of nothings", "many sets", "many terms again and again", "depth", "many parts of a path")
 
 
 @pytest.fixture

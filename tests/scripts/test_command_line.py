@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -51,7 +52,7 @@ def test_help_is_quick():
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("command", ["main", "list", *(pytest.param(name, marks=pytest.mark.slow) for name in COMMANDS if name != "list")])
+@pytest.mark.parametrize("command", ["main", "list"])
 def test_each_command_is_also_a_file(tmp_path, command, root):
     # From another folder, and without the package on the path: the file finds its checkout.
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
@@ -60,6 +61,16 @@ def test_each_command_is_also_a_file(tmp_path, command, root):
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"usage: mprl {'' if command == 'main' else command}")
+
+
+def test_the_others_begin_as_list_does(root):
+    def beginning(name: str) -> str:
+        text = (root / "scripts" / f"{name}.py").read_text(encoding="utf-8")
+        found = re.search(r"^if __name__ == .*?^    sys.exit\(.*?\)\n\n", text, re.DOTALL | re.MULTILINE)
+        assert found and "import" not in text[: found.start()].replace("from __future__ import annotations", "").split('"""')[-1], name
+        return found.group().replace(name, "list")
+
+    assert {beginning(name) for name in COMMANDS} == {beginning("list")}
 
 
 def test_the_command_line_is_also_a_module():

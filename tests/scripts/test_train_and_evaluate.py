@@ -42,13 +42,13 @@ def test_evaluation_is_repeatable(mprl, trained):
     assert Path("first.json").read_text() == Path("second.json").read_text()
 
 
-def test_a_seed_makes_a_run_repeatable(mprl):
+def test_a_seed_makes_a_run_repeatable(mprl, undrawn):
     for name in ("first", "second"):
         assert mprl("train", "CartPole-v1", "--steps", "200", "--seed", "3", "--out", name, *SMALL).code == 0
     assert Path("first/weights.safetensors").read_bytes() == Path("second/weights.safetensors").read_bytes()
 
 
-def test_without_out_the_run_is_named_after_what_it_is(mprl):
+def test_without_out_the_run_is_named_after_what_it_is(mprl, undrawn):
     assert mprl("train", "CartPole-v1", "--steps", "64", *SMALL).code == 0
     (folder,) = Path("runs").iterdir()
     assert folder.name.startswith("CartPole-v1-ppo-")
@@ -177,7 +177,7 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join((root, os.environ.get("PYTHONPATH", "")))}
 
 
-def test_a_humanoid_trains_and_is_measured(mprl):
+def test_a_humanoid_trains_and_is_measured(mprl, undrawn):
     words = ("--env.motion", "walk", "--num-envs", "8", "--agent.n-steps", "8", "--agent.batch-size", "64", "--agent.hidden", "32")
     assert mprl("train", "mprl/DeepMimic-v0", "--agent", "ppo", "--steps", "128", "--out", "run", *words).code == 0
     done = mprl("evaluate", "run", "--episodes", "4", "--json", "results.json")

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("optuna")
 pytestmark = pytest.mark.usefixtures("undrawn")
-TINY = ("CartPole-v1", "--agent", "ppo", "--steps", "512", "--evaluations", "2", "--episodes", "2", "--num-envs", "4")
+TINY = ("CartPole-v1", "--agent", "ppo", "--steps", "256", "--evaluations", "2", "--episodes", "2", "--num-envs", "4")
 FIXED = ("--agent.n-steps", "32", "--agent.n-epochs", "2", "--agent.hidden", "16")
 
 
@@ -23,7 +23,7 @@ def test_three_trials_a_table_a_preset_and_the_command_to_train_with_it(mprl, tm
     assert (done.code, done.err) == (0, "")
     assert [line.split("/3: ")[0] for line in trials(done.out)] == ["1", "2", "3"]
     (preset,) = tomllib.loads((tmp_path / "search" / "preset.toml").read_text()).values()
-    assert preset.items() >= {"num_envs": 4, "steps": 512, "hidden": [16], "n_epochs": 2}.items()
+    assert preset.items() >= {"num_envs": 4, "steps": 256, "hidden": [16], "n_epochs": 2}.items()
     command = re.search(r"^  mprl (train CartPole-v1 .*)$", done.out, re.MULTILINE).group(1).split()
     assert mprl(*command, "--out", "run").code == 0
     trained = (tmp_path / "run" / "config.json").read_text()

@@ -8,7 +8,7 @@ import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import TimeLimit, TransformReward
 from numpy.testing import assert_array_equal
-from scipy.stats import chi2
+from scipy.special import chdtri
 
 import mprl  # noqa: F401  registers the environments
 from mprl.envs.tabular import TabularVectorEnv
@@ -100,7 +100,6 @@ def test_the_cliff_is_stepped_as_gymnasium_steps_it(mode, limit):
     ("env_id", "settings"),
     [
         ("FrozenLake-v1", {}),
-        ("Taxi-v4", {}),
         ("Taxi-v4", {"is_rainy": True}),
         ("mprl/WindyGridworld-v0", {"stochastic_wind": True, "kings_moves": True}),
         ("mprl/Blackjack-v0", {}),
@@ -116,7 +115,7 @@ def test_transitions_are_as_often_as_p_says(env_id, settings):
         expected[int(new), float(reward), terminated] = expected.get((int(new), float(reward), terminated), 0.0) + probability
     counts = dict.fromkeys(expected, 0)
     envs.reset(seed=0)
-    tries = 20
+    tries = 10
     for _ in range(tries):
         envs.set_state({**envs.get_state(), "state": np.full(2000, state)})
         for new, reward, terminated in zip(*(array.tolist() for array in envs.step(np.ones(2000, int))[:3]), strict=True):
@@ -125,7 +124,7 @@ def test_transitions_are_as_often_as_p_says(env_id, settings):
     probability = np.array([expected[outcome] for outcome in often] + [max(1e-9, 1.0 - sum(expected[outcome] for outcome in often))])
     count = np.array([counts[outcome] for outcome in often] + [2000 * tries - sum(counts[outcome] for outcome in often)])
     statistic = ((count - 2000 * tries * probability) ** 2 / (2000 * tries * probability)).sum()
-    assert statistic < chi2.ppf(0.9999, max(1, len(often)))
+    assert statistic < chdtri(max(1, len(often)), 1e-4)
 
 
 def test_starts_are_as_often_as_the_environment_says():
@@ -133,7 +132,7 @@ def test_starts_are_as_often_as_the_environment_says():
     count = np.bincount(envs.reset(seed=0)[0], minlength=500)
     starts = envs.initial_state_distrib > 0
     assert (count[~starts] == 0).all() and starts.sum() == 300
-    assert ((count[starts] - 200) ** 2 / 200).sum() < chi2.ppf(0.9999, 299)
+    assert ((count[starts] - 200) ** 2 / 200).sum() < chdtri(299, 1e-4)
 
 
 def test_the_best_policy_on_the_frozen_lake_succeeds_as_often_as_is_known():  # .7402 within 100 steps
