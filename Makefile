@@ -27,9 +27,10 @@ help:  ## show this
 demo: $(VENV)/.installed opengl  ## install, then show a trained character; results in runs/demo
 	$(BIN)/mprl demo
 
-# Bytecode is kept whatever the environment says: each worker would compile all tests and modules anew, half a minute of CPU.
+# A file's tests go to one worker, which then makes their fixtures once. Bytecode is kept whatever the environment says: each worker
+# would compile all tests and modules anew, half a minute of CPU.
 test: $(VENV)/.installed-dev opengl  ## run the quick tests; e.g. make test ARGS="-m slow"
-	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --maxprocesses 4 $(ARGS)
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 lint: $(VENV)/.installed-dev tree  ## ruff and mypy
 	$(BIN)/ruff check .

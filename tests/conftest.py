@@ -21,6 +21,7 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 
 torch.set_num_threads(1)
+gc.disable()  # until the tests are collected, see below
 
 # A busy machine is no failure. Failing examples are the same everywhere when CI is set, so that a red run can be repeated.
 hypothesis.settings.register_profile("mprl", deadline=None, derandomize=bool(os.environ.get("CI")))
@@ -46,6 +47,7 @@ def pytest_collection_finish() -> None:
     """What is imported stays: the collector need not go through torch's million objects again and again."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def pytest_report_header() -> str:

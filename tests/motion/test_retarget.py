@@ -296,10 +296,12 @@ def test_limits_of_a_robot_are_kept(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("body", [HUMANOID, SmplCharacter()], ids=["humanoid", "smpl"])
-def test_every_recorded_motion_can_be_retargeted(mocap_folder, body):
+@pytest.mark.parametrize(("body", "first"), [(HUMANOID, 0), (SmplCharacter(), 1)], ids=["humanoid", "smpl"])
+def test_every_recorded_motion_can_be_retargeted(mocap_folder, body, first):
+    """To one body or the other, in turn."""
     target = target_of(body)
-    for file in [*sorted(mocap_folder.glob("humanoid3d_*.txt")), *sorted((mocap_folder.parent / "bvh").glob("*.bvh"))]:
+    files = [*sorted(mocap_folder.glob("humanoid3d_*.txt")), *sorted((mocap_folder.parent / "bvh").glob("*.bvh"))]
+    for file in files[first::2]:
         clip = load(file)
         made = retargeted(clip, target)
         before, after = report.compare(made, target)

@@ -231,12 +231,12 @@ def run_and_kill(words: list[str], kills: int, choose: random.Random) -> int:
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX")
 @pytest.mark.parametrize("environment", [CARTPOLE, HUMANOID], ids=["reset at checkpoints", "saved"])
-def test_killed_at_twenty_random_moments_the_metrics_are_the_same(environment, tmp_path, monkeypatch):
+def test_killed_at_ten_random_moments_the_metrics_are_the_same(environment, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     iteration = 8 * int(environment[2])
-    words = [*environment, "--checkpoint-every", str(2 * iteration), "--steps", str(60 * iteration)]
-    assert run_and_kill(words, 20, random.Random(0)) >= 3
-    assert len(table(Path("whole"))) == 60
+    words = [*environment, "--checkpoint-every", str(2 * iteration), "--steps", str(40 * iteration)]
+    assert run_and_kill(words, 10, random.Random(0)) >= 2
+    assert len(table(Path("whole"))) == 40
     assert_same_run(Path("whole"), Path("killed"))
 
 
@@ -249,8 +249,13 @@ def environment_for(kind: type[Agent], has_state: bool) -> tuple[str, ...]:
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX")
-@pytest.mark.parametrize("has_state", [False, True], ids=["reset at checkpoints", "saved"])
-@pytest.mark.parametrize("name", ["a2c", "ppo", "reinforce", "dqn", "sac", "monte-carlo", "n-step-sarsa", "prioritized-sweeping"])
+@pytest.mark.parametrize(
+    ("name", "has_state"),
+    [
+        ("ppo", False), ("reinforce", True), ("dqn", True), ("sac", False), ("monte-carlo", True), ("n-step-sarsa", False),
+        ("prioritized-sweeping", True),
+    ],
+)  # fmt: skip
 def test_agents_killed_at_random_moments_go_on_to_the_same_end(name, has_state, small, tmp_path, monkeypatch):
     """The replay memory, the tables and what they remember of open episodes included. All the others: tests/agents/test_every_agent.py."""
     kind = AGENTS[name]
