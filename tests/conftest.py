@@ -18,9 +18,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 import hypothesis  # noqa: E402
 import pytest  # noqa: E402
-import torch  # noqa: E402
 
-torch.set_num_threads(1)
 gc.disable()  # until the tests are collected, see below
 
 # A busy machine is no failure. Failing examples are the same everywhere when CI is set, so that a red run can be repeated.
@@ -39,6 +37,9 @@ def has_mocap() -> bool:
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
     """What a test sets is not the next one's: with two threads on a busy machine learning took minutes in place of seconds."""
+    import torch  # not by the process that only hands out tests
+
+    torch.set_num_threads(1)
     yield
     torch.set_num_threads(1)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -34,14 +34,15 @@ def module_name(part: str, folder: Path, file: Path) -> str:
 
 
 @functools.cache
-def parsed(text: str) -> ast.Module:
-    return ast.parse(text)
+def nodes_of(text: str) -> list[ast.AST]:
+    """Those nodes of a source that import, call or name something; both questions are asked of the same text."""
+    return [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Import | ast.ImportFrom | ast.Call | ast.Attribute)]
 
 
-def imported_modules(tree: ast.AST, module: str) -> Iterator[tuple[int, str]]:
+def imported_modules(nodes: Iterable[ast.AST], module: str) -> Iterator[tuple[int, str]]:
     """(line, module) of every import, wherever in the file: inside functions, under TYPE_CHECKING, relative, or by string."""
     package = module.removesuffix(".__init__") if module.endswith(".__init__") else module.rpartition(".")[0]
-    for node in ast.walk(tree):
+    for node in nodes:
         match node:
             case ast.Import(names=names):
                 for alias in names:
@@ -71,7 +72,7 @@ def forbidden_imports(root: Path) -> list[str]:
     found = []
     for part, module, file in python_files(root):
         where = file.relative_to(root).as_posix()
-        for line, target in imported_modules(parsed(file.read_text(encoding="utf-8")), module):
+        for line, target in imported_modules(nodes_of(file.read_text(encoding="utf-8")), module):
             top = target.partition(".")[0]
             if top == "mprl" and part_of(target) not in MAY_IMPORT[part]:
                 found.append(f"{where}:{line}: {part} must not import {part_of(target)}")
@@ -87,13 +88,13 @@ def unsafe_loads(root: Path) -> list[str]:
         where = file.relative_to(root).as_posix()
         if where == RESTRICTED_UNPICKLER:
             continue
-        tree = parsed(file.read_text(encoding="utf-8"))
-        for line, target in imported_modules(tree, module):
+        nodes = nodes_of(file.read_text(encoding="utf-8"))
+        for line, target in imported_modules(nodes, module):
             if target.partition(".")[0] in UNPICKLERS:
                 found.append(f"{where}:{line}: {target.partition('.')[0]} executes what it reads")
             if target == "torch.load":
                 found.append(f"{where}:{line}: call it as torch.load(..., weights_only=True)")
-        for node in ast.walk(tree):
+        for node in nodes:
             if not isinstance(node, ast.Call):
                 continue
             keywords = {keyword.arg: keyword.value for keyword in node.keywords}

@@ -114,6 +114,7 @@ LEARNERS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("settings", "mode"), [*zip(LEARNERS, list(AutoresetMode)[:2], strict=True)])
 def test_one_step_and_many_find_the_lamp(settings, mode):
     envs = gym.vector.SyncVectorEnv([Lamps] * 8, autoreset_mode=mode)

@@ -103,7 +103,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name == "plain" else pytest.mark.slow) for name in OPTIONS])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OPTIONS)
 def test_it_comes_to_the_values_of_value_iteration(name):
     """With several steps the values are those of what was done, so ε is smaller there and only the best actions are compared."""
     env, options = SyncVectorEnv([Chain] * 4), OPTIONS[name]
@@ -263,8 +264,6 @@ class SavedChain(Chain):
 
 
 KINDS: dict[str, dict[str, Any]] = {
-    "plain": {},
-    "full": {"buffer_size": 100, "hidden": (16,)},
     "prioritized": {"prioritized": True, "prioritized_beta": "linear 0.4 1.0 500"},
     "three steps": {"n_step": 3, "prioritized": True, "double": True, "tau": 0.5, "exploration_mu": 2.0},
 }
@@ -279,7 +278,7 @@ def learn(agent: DQN, steps: int) -> list[dict[str, float]]:
 # With other settings: tests/agents/test_every_agent.py.
 @pytest.mark.parametrize(
     ("name", "make"),
-    [("plain", SavedChain), ("full", SavedChain), ("prioritized", SavedChain), ("three steps", lambda: SyncVectorEnv([Chain] * 2))],
+    [("prioritized", SavedChain), ("three steps", lambda: SyncVectorEnv([Chain] * 2))],
 )
 def test_what_is_loaded_learns_on_to_the_same_bits(name, make, tmp_path):
     settings = {**FAST, "iteration_steps": 16, "exploration": 0.3, "gradient_steps": 2, **KINDS[name]}

@@ -221,6 +221,7 @@ def test_judging_leaves_the_training_environment_as_it_was():
     assert all((value == before[key]).all() for key, value in envs.unwrapped.get_state().items())
 
 
+@pytest.mark.slow
 def test_an_imitation_is_filmed(imitator, tmp_path):
     try:
         opengl_backend()

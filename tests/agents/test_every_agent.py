@@ -26,10 +26,9 @@ from mprl.agents.tabular.learner import TabularLearner
 from mprl.errors import SettingError
 from mprl.generators import generator_state, set_generator_state
 
-EVERY = pytest.mark.parametrize("kind", AGENTS.values(), ids=AGENTS)
 # What the algorithm has no part in is shown of one agent of each kind: the others have it from the same classes, whose names these are.
 # An agent that comes later is shown too, in the slow tests.
-KINDS = ("ppo", "dqn", "sac", "q-learning", "td0")
+KINDS = ("ppo", "dqn", "q-learning")
 SHARED = ("a2c", "n-step-td", "td-lambda", "sarsa", "expected-sarsa", "n-step-sarsa", "double-q-learning", "dyna-q", "prioritized-sweeping")
 ONE_OF_A_KIND = pytest.mark.parametrize(
     "kind",
@@ -340,7 +339,9 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
 OF_TABULAR = [dict(tables="independent", learning_rate="linear 0.5 0.01 200"), dict(learning_rate=None)]
 
 
-@EVERY
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, id=name, marks=pytest.mark.slow if name in SHARED else ()) for name, kind in AGENTS.items()]
+)
 def test_a_seed_says_all_that_happens(kind, small):
     runs = []
     for seed in (7, 7, 8):

@@ -94,7 +94,8 @@ def test_a_program_of_torch_gives_the_same_actions(case, tmp_path):
     assert_same(export(agent, tmp_path / "policy.pt2"), agent)
 
 
-@pytest.mark.parametrize("case", ["choices", *(pytest.param(name, marks=pytest.mark.slow) for name in ("bits", "bounded box"))])
+@pytest.mark.slow  # of importing onnxscript
+@pytest.mark.parametrize("case", ["choices", "bits", "bounded box"])
 def test_onnx_gives_the_same_actions_and_says_what_it_is(case, tmp_path):
     pytest.importorskip("onnxscript")
     agent = trained(case)

@@ -222,10 +222,9 @@ def test_cartpole_is_balanced_by_the_preset():
     assert found >= 475
 
 
-@pytest.mark.parametrize(("baseline", "mode"), [*zip(("none", "constant", "value"), AutoresetMode, strict=True)])
-def test_what_is_loaded_learns_on_to_the_same_bits(baseline, mode, tmp_path):
-    make = lambda: SyncVectorEnv([Dice] * 2, autoreset_mode=mode)  # noqa: E731
-    agent = REINFORCE(make(), hidden=(4,), baseline=baseline, normalize_observations=True, seed=3).learn(200)
+def test_what_is_loaded_learns_on_to_the_same_bits(tmp_path):
+    make = lambda: SyncVectorEnv([Dice] * 2, autoreset_mode=AutoresetMode.SAME_STEP)  # noqa: E731
+    agent = REINFORCE(make(), hidden=(4,), baseline="constant", normalize_observations=True, seed=3).learn(200)
     agent.save(tmp_path, training=True)
     loaded = REINFORCE.load(tmp_path, make())
     assert agent.learn(300).num_timesteps == loaded.learn(300).num_timesteps

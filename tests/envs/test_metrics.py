@@ -272,9 +272,9 @@ def still(observation: torch.Tensor) -> torch.Tensor:
     return torch.zeros(len(observation), 28)
 
 
-@pytest.mark.parametrize("motion", ["walk", "jump"])
-def test_perfect_imitation_is_judged_perfect(motion):
-    env = puppets()(1, motion, num_threads=1, time_limit=1.5)
+@pytest.mark.parametrize(("motion", "seconds"), [("walk", 1.5), ("jump", 0.5)])
+def test_perfect_imitation_is_judged_perfect(motion, seconds):
+    env = puppets()(1, motion, num_threads=1, time_limit=seconds)
     found = env.evaluate(still, episodes=2)
     assert found["normalized_return"] == pytest.approx(1, abs=3e-3) and found["success_rate"] == 1 and found["fall_rate"] == 0
     assert found["normalized_return_without_sync"] == pytest.approx(1, abs=3e-3)
@@ -304,6 +304,7 @@ def test_walking_beside_the_reference_is_seen_in_the_world_only():
     assert found["normalized_return_without_sync"] == pytest.approx(1 - 0.2 * (1 - np.exp(-5 * 0.01)), abs=2e-3)
 
 
+@pytest.mark.slow
 def test_velocity_errors_do_not_depend_on_the_re_sync():
     """A character that is ever faster than the reference, by 10 mm a frame, over several cycles."""
     found = []
@@ -332,12 +333,12 @@ def test_a_fall_ends_an_episode_and_losing_the_reference_does_not():
     settings: dict[str, Any] = dict(num_threads=1, time_limit=1.0, contact_termination=False, tracking_termination=0.1)
     far = puppets((0.6, 0.0, 0.0))(1, "walk", **settings, reference_sync=False).evaluate(still, episodes=2)
     assert far["fall_rate"] == 0 and far["length_mean"] == 30 and far["success_rate_without_sync"] == 0
-    wild = DeepMimicVectorEnv(1, "walk", **{**settings, "time_limit": 4.0}).evaluate(lambda o: 0 * still(o) + 1, episodes=2)
-    assert wild["fall_rate"] == 1 and wild["success_rate"] == 0 and 1 < wild["length_mean"] < 120
-    assert wild["normalized_return"] == pytest.approx(wild["return_mean"] / 120, rel=1e-4)
+    wild = DeepMimicVectorEnv(1, "walk", **{**settings, "time_limit": 3.0}).evaluate(lambda o: 0 * still(o) + 1, episodes=2)
+    assert wild["fall_rate"] == 1 and wild["success_rate"] == 0 and 1 < wild["length_mean"] < 90
+    assert wild["normalized_return"] == pytest.approx(wild["return_mean"] / 90, rel=1e-4)
 
 
 def test_an_evaluation_repeats():
-    env = DeepMimicVectorEnv(1, "jump", num_threads=1, time_limit=0.5)
-    one, same, other = (env.evaluate(still, episodes=3, seed=seed) for seed in (1, 1, 2))
+    env = DeepMimicVectorEnv(1, "jump", num_threads=1, time_limit=0.2)
+    one, same, other = (env.evaluate(still, episodes=2, seed=seed) for seed in (1, 1, 2))
     assert one == same and one["return_mean"] != other["return_mean"]

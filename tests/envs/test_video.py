@@ -33,6 +33,7 @@ def test_a_frame_is_a_picture_of_the_size_asked_for_and_changes_as_the_character
     assert (env.render() != first).any()
 
 
+@pytest.mark.slow
 def test_gymnasium_records_it_at_the_control_rate(env, tmp_path):
     recorded = gym.wrappers.RecordVideo(env, str(tmp_path), episode_trigger=lambda episode: True, disable_logger=True)
     recorded.reset(seed=0)

@@ -287,6 +287,7 @@ _ARRAYS = arrays(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_whatever_a_file_holds_it_is_a_body_or_one_line(tmp_path: Path, data: st.DataObject):

@@ -31,6 +31,7 @@ def test_a_sheet_shows_a_clip_from_beginning_to_end() -> None:
     assert unlike[1] < 0.1 * unlike[8] and unlike[-1] < 0.7 * unlike[8]  # at rest, and back, but for the camera that follows
 
 
+@pytest.mark.slow
 def test_a_sheet_is_written_as_a_picture(tmp_path: Path) -> None:
     main(["punch", str(tmp_path / "punch.png")])
     assert imread(tmp_path / "punch.png").shape[:2] == (3 * 240, 8 * 240)

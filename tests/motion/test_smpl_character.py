@@ -138,6 +138,7 @@ def test_limbs_weigh_about_what_anatomy_says(character):
         assert expected / 1.6 < found < expected * 1.6
 
 
+@pytest.mark.slow
 def test_total_mass_is_plausible_over_the_shape_space(character):
     """40 to 120 kg, for each direction of shape alone and for bodies drawn from the shape space; the smallest, at -3, weighs 37 kg."""
     drawn = np.random.default_rng(0).normal(size=(4, 10))

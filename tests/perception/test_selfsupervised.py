@@ -162,6 +162,7 @@ def test_centring_ends_the_reign_of_one_answer_and_sharpening_that_of_none():
     assert dino.entropy(blunt).mean() > 0.999 * math.log(8) and dino.entropy(centred).mean() < 0.6 * math.log(8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("centre_momentum", "survives"), [(0.9, True), (1.0, False)])
 def test_without_centring_all_pictures_get_one_answer(centre_momentum, survives):
     torch.manual_seed(0)

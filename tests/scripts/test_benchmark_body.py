@@ -7,6 +7,7 @@ import pytest
 from mprl.scripts.benchmarks import body
 
 
+@pytest.mark.slow
 def test_every_figure_is_measured(monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip("smplx")
     monkeypatch.setattr(body, "BATCHES", (1, 2))

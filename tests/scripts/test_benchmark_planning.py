@@ -28,6 +28,7 @@ def test_random_models_are_distributions():
     assert transitions.sum(1) == pytest.approx(1.0)
 
 
+@pytest.mark.slow
 def test_quantecon_finds_the_same():
     pytest.importorskip("quantecon")
     for model in (planning.random_model(100), planning.grid_model(6, goal=14)):

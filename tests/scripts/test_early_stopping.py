@@ -34,6 +34,7 @@ def test_it_ends_when_an_evaluation_reaches_the_score_and_says_so_when_it_is_res
     assert last_step("run") == 96 and json.loads(Path("run/run.json").read_text())["stop_at"] is None
 
 
+@pytest.mark.slow
 def test_patience_is_the_same_in_a_run_that_was_interrupted(mprl):
     """Stopped at the end of its steps in the middle of a row of evaluations without anything better."""
     words = (*SMALL, "--patience", "5")

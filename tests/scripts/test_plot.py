@@ -48,7 +48,6 @@ def test_what_a_tabular_agent_learned_is_drawn(mprl, learned):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["mprl/GridworldAB-v0"], "value iteration, discount 0.9"),
         (["mprl/Gambler-v0", "--env.p-heads", "0.25"], "value iteration, discount 1"),
         (["mprl/Gridworld-v0", "--planner", "policy-evaluation"], "Greedy policy"),
         (["FrozenLake-v1", "--planner", "policy-iteration", "--discount", ".9"], "policy iteration, discount 0.9"),

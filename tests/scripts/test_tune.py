@@ -30,6 +30,7 @@ def test_three_trials_a_table_a_preset_and_the_command_to_train_with_it(mprl, tm
     assert f'"learning_rate": {preset["learning_rate"]}' in trained
 
 
+@pytest.mark.slow
 def test_interrupted_it_goes_on_to_the_same_end(mprl, tmp_path):
     whole = mprl("tune", *TINY, *FIXED, "--trials", "3", "--out", "whole")
     assert mprl("tune", *TINY, *FIXED, "--trials", "1", "--out", "parts").code == 0

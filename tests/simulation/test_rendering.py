@@ -111,6 +111,7 @@ def test_a_ghost_beside_stands_where_the_offset_says(model):
 # -------------------------------------------------------------------------------------------------------------------- the camera
 
 
+@pytest.mark.slow
 def test_the_camera_stays_with_a_character_that_runs(model):
     with SceneRenderer(model, **SMALL) as renderer:
         share = blue(renderer.render(standing(model))).mean()

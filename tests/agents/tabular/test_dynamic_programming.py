@@ -85,6 +85,7 @@ def test_the_best_policy_with_two_special_states(planner):  # Figure 3.5
 # --- Example 4.2: Jack's car rental, γ = .9 ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_jacks_car_rental():  # Figure 4.2
     mdp = model("mprl/JacksCarRental-v0", discount=0.9)
     solution = PolicyIteration(mdp).solve(initial_policy=np.full(mdp.num_states, 5))  # no cars are moved

@@ -91,9 +91,8 @@ def test_worlds_that_share_a_value_move_it_as_that_many_updates():
     assert shared_step_size(trace, 0.5).tolist() == pytest.approx([7 / 24, 0.5, 0.5])
 
 
-@pytest.mark.parametrize(
-    ("trace", "alpha", "least", "most"), [pytest.param("accumulating", 0.3, 0.25, 0.27, marks=pytest.mark.slow), ("dutch", 0.4, 0.24, 0.26)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("trace", "alpha", "least", "most"), [("accumulating", 0.3, 0.25, 0.27), ("dutch", 0.4, 0.24, 0.26)])
 def test_random_walk_of_19_states(trace, alpha, least, most, errors_at):
     """Figures 12.6 and 12.8: the best intermediate λ, .8, reaches about .25, n-step methods .26 and one step .34; 250 runs."""
     look = errors_at(range(1, 11), TRUTH)

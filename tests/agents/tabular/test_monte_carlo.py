@@ -74,6 +74,7 @@ def test_episodes_that_were_cut_off_may_be_left_out():
         assert agent.values[:2].tolist() == [4.0, 4.0]
 
 
+@pytest.mark.slow
 def test_random_walk(errors_at, within):
     """Example 6.2, right: constant-α every-visit Monte Carlo, α = .02, has an RMS error of .082 after 100 episodes; 400 runs."""
     look = errors_at((100,), np.arange(1, 6) / 6)
@@ -154,6 +155,7 @@ class Loop(gym.Env[Any, Any]):
         return 1, float(action == 0), True, False, {}
 
 
+@pytest.mark.slow
 def test_ordinary_importance_sampling_may_have_infinite_variance():
     """Figure 5.4: always left is worth 1. The weighted average is 1 once a game went left to its end; ordinary ones do not come to rest.
 

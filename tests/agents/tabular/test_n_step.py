@@ -66,7 +66,8 @@ def test_more_steps_than_an_episode_has_are_monte_carlo():
     assert np.allclose(n_step.values, whole.values, atol=1e-12)
 
 
-@pytest.mark.parametrize(("n", "alpha", "expected"), [(4, 0.4, 0.266), pytest.param(1, 0.8, 0.346, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("n", "alpha", "expected"), [(4, 0.4, 0.266), (1, 0.8, 0.346)])
 def test_random_walk_of_19_states(n, alpha, expected, errors_at, within):
     """Figure 7.2: RMS error over the first 10 episodes at the best step size, 300 runs."""
     look = errors_at(range(1, 11), TRUTH)

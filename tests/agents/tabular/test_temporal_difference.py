@@ -99,17 +99,17 @@ def returns(kind: Any, runs: int, episodes: int, env: str = "mprl/Cliff-v0", **s
     return log.returns
 
 
-@pytest.mark.parametrize(
-    ("kind", "expected"),
-    [(QLearning, -49.8), *(pytest.param(*case, marks=pytest.mark.slow) for case in ((Sarsa, -26.5), (ExpectedSarsa, -20.8)))],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "expected"), [(QLearning, -49.8), (Sarsa, -26.5), (ExpectedSarsa, -20.8)])
 def test_cliff(kind, expected, within):
     """Example 6.6: mean return of episodes 401 to 500, α = .5, ε = .1, 100 runs: SARSA keeps away from the edge."""
     found = returns(kind, runs=100, episodes=500, learning_rate=0.5, epsilon=0.1)[:, 400:].mean(axis=1)
     within(found, expected, 0.05)
 
 
-@pytest.mark.parametrize(("kind", "at_20", "at_100", "at_300"), [(QLearning, 94, None, 12), (DoubleQLearning, None, 9, 7)])
+@pytest.mark.parametrize(
+    ("kind", "at_20", "at_100", "at_300"), [pytest.param(QLearning, 94, None, 12, marks=pytest.mark.slow), (DoubleQLearning, None, 9, 7)]
+)
 def test_maximization_bias(kind, at_20, at_100, at_300, within):
     """Figure 6.5: how often left is chosen, which costs .1 on average; ε = .1, α = .1; 4000 runs."""
     log = EpisodeLog(300)
