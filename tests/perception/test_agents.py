@@ -193,7 +193,7 @@ def test_what_does_not_fit_is_said_in_one_line():
     env = Blocks()
     with pytest.raises(PerceptionError, match="has no part 'imgae'; did you mean 'image'"):
         PPO(env, perception=build("cnn", Spec((SIZE, SIZE, 1), key="imgae"), 4, channels=(4,), kernels=(3,), strides=(1,)))
-    with pytest.raises(SettingError, match="found a Linear"):
+    with pytest.raises(PerceptionError, match="found a Linear"):
         PPO(env, perception=torch.nn.Linear(2, 2))
     with pytest.raises(SettingError, match="learns a table"):
         QLearning(gym.make("CliffWalking-v1"), perception=eyes(env))
