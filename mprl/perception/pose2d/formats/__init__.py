@@ -1,0 +1,1 @@
+"""Files of detections: each format is one function `read(path) -> Detections`."""
