@@ -1,0 +1,89 @@
+"""Where the keypoints of a layout are on an SMPL body: joints, and landmarks of the skin that go with one joint.
+
+A landmark (nose, eyes, ears, toes, heels) is a vertex of SMPL's. On the free body each of them follows a single joint, so it is a
+point fixed to that joint, moved by the shape; on others the joint with the greatest weight is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from mprl.errors import SettingError
+from mprl.motion.body import skinning
+from mprl.motion.body.joints import JOINTS, PARENTS, from_smpl
+from mprl.motion.body.landmarks import SMPL_INDEX
+from mprl.motion.body.smpl import SmplBody
+from mprl.motion.fitting.placing import Place
+
+BODY_JOINTS = 21  # of SMPL's joints, those that move more than a hand, the pelvis left out: 1 to 21
+
+
+class BodyPoints:
+    """Points of a body as a function of shape and pose, in our frame (z up, facing +x in the T-pose).
+
+    Args:
+        names: of the points: SMPL's joints and landmarks, `body.landmarks.SMPL_INDEX`.
+        body: by default the free one.
+
+    Attributes:
+        names: as given.
+
+    Raises:
+        SettingError: a point that the body does not have.
+    """
+
+    def __init__(self, names: Sequence[str], body: SmplBody | None = None) -> None:
+        body = body or SmplBody.default()
+        self.names, self.body, self.num_betas = tuple(names), body, body.num_betas
+        unknown = [name for name in names if name not in JOINTS and name not in SMPL_INDEX]
+        if unknown:
+            raise SettingError(f"the body has no keypoint '{unknown[0]}'")
+        like = body.v_template
+        self._tree = skinning.Tree(PARENTS, like.device)
+        shapes = torch.eye(self.num_betas, dtype=like.dtype, device=like.device)
+        mean = body.rest_joints()
+        # rest places of joints as a linear function of the shape, (24, 3) and (S, 24, 3)
+        self._joints, self._joints_shape = from_smpl(mean[0]), from_smpl(body.rest_joints(shapes) - mean)
+        vertices = [SMPL_INDEX[name] for name in names if name not in JOINTS]
+        holders = body.weights[vertices].argmax(dim=1).tolist() if vertices else []
+        self._skin = torch.tensor(holders, dtype=torch.long, device=like.device)
+        at, moved = body.v_template[vertices], body.shapedirs[vertices]
+        self._landmarks = from_smpl(at) - self._joints[self._skin]
+        self._landmarks_shape = from_smpl(moved.permute(2, 0, 1)) - self._joints_shape[:, self._skin]
+        # the joint that turns each point's offset; and which points move when a joint is placed elsewhere
+        self._holder = torch.tensor([len(JOINTS), *PARENTS[1:], *holders], device=like.device)
+        beyond = torch.eye(len(JOINTS), dtype=like.dtype, device=like.device)
+        for joint, parent in reversed(list(enumerate(PARENTS))):
+            if parent >= 0:
+                beyond[parent] += beyond[joint]
+        self._beyond = torch.cat((beyond, beyond[:, self._skin]), dim=1)
+        marks = iter(range(len(JOINTS), len(JOINTS) + len(vertices)))
+        order = [JOINTS.index(name) if name in JOINTS else next(marks) for name in names]
+        self._order = torch.tensor(order, dtype=torch.long, device=like.device)
+
+    def offsets(self, betas: Tensor) -> Tensor:
+        """Of all joints and landmarks of a shape (S,) in their holders' frames, (24 + M, 3) m; the pelvis' is 0."""
+        rest = self._joints + torch.einsum("s,sjc->jc", betas, self._joints_shape)
+        arms = torch.cat((torch.zeros_like(rest[:1]), rest[1:] - rest.index_select(0, self._tree.parents)))
+        return torch.cat((arms, self._landmarks + torch.einsum("s,smc->mc", betas, self._landmarks_shape)))
+
+    def __call__(self, betas: Tensor, root: Tensor, turn: Tensor, pose: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
+        """Place the body.
+
+        Args:
+            betas: one shape, (S,).
+            root: rotation of the pelvis, (B, 3, 3).
+            turn: rotation vector applied after it, (B, 3) rad.
+            pose: rotation vectors of the other 23 joints, or of the first of them, (B, <= 23, 3) rad.
+            place: of the pelvis, (B, 3) m.
+
+        Returns:
+            The joints (B, 24, 3) m and the points (B, K, 3) m.
+        """
+        still = pose.new_zeros(len(pose), len(JOINTS) - 1 - pose.shape[1], 3)
+        vectors = torch.cat((turn.unsqueeze(1), pose, still), dim=1)
+        everything = Place.apply(self._tree, self._holder, self._beyond, root, vectors, self.offsets(betas), place)
+        return everything[:, : len(JOINTS)], everything.index_select(1, self._order)
