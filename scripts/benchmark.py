@@ -263,6 +263,20 @@ class TerrainOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PoseOptions(Options):
+    """Keypoints to SMPL: error against the truth with each pose prior, from one view and two, and frames a second beside smplx."""
+
+    mocap: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
+    """folder of DeepMimic's humanoid3d_*.txt; without it clips of ours, and priors learned without them, which takes minutes"""
+    clips: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...", help_behavior_hint="")] = ()
+    """which of them; by default walk, run, dance_b, cartwheel, spinkick and punch, or of ours walk, spinkick and punch"""
+    priors: tuple[Literal["none", "gmm", "vae"], ...] = ("none", "gmm", "vae")
+    """which are compared"""
+    views: tuple[int, ...] = (1, 2)
+    """from how many cameras"""
+
+
+@dataclass(frozen=True, kw_only=True)
 class SoakOptions(Options):
     """Very many control steps: flat memory, finite numbers, no world that diverges."""
 
@@ -300,6 +314,7 @@ def main(argv: Sequence[str]) -> int:
         "memory": (MemoryOptions, memory),
         "terrain": (TerrainOptions, terrain),
         "characters": (CharactersOptions, characters),
+        "pose": (PoseOptions, pose),
         "soak": (SoakOptions, soak),
     }
     if not argv or argv[0] in ("-h", "--help"):
@@ -470,6 +485,14 @@ def terrain(options: TerrainOptions) -> Measured:
     from mprl.scripts.benchmarks.terrain import measure
 
     return measure(options.terrain, options.seeds, options.steps, options.walker, options.out)
+
+
+def pose(options: PoseOptions) -> Measured:
+    """Fits of keypoints beside the truth."""
+    from mprl.scripts.benchmarks.pose import measure
+
+    o = options
+    return measure(o.mocap, o.clips, o.priors, o.views, o.threads)
 
 
 def soak(options: SoakOptions) -> Measured:
