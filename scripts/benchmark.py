@@ -268,7 +268,7 @@ class PoseOptions(Options):
 
     mocap: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
     """folder of DeepMimic's humanoid3d_*.txt; without it clips of ours, and priors learned without them, which takes minutes"""
-    clips: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...", help_behavior_hint="")] = ()
+    motions: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...", help_behavior_hint="")] = ()
     """which of them; by default walk, run, dance_b, cartwheel, spinkick and punch, or of ours walk, spinkick and punch"""
     priors: tuple[Literal["none", "gmm", "vae"], ...] = ("none", "gmm", "vae")
     """which are compared"""
@@ -492,7 +492,7 @@ def pose(options: PoseOptions) -> Measured:
     from mprl.scripts.benchmarks.pose import measure
 
     o = options
-    return measure(o.mocap, o.clips, o.priors, o.views, o.threads)
+    return measure(o.mocap, o.motions, o.priors, o.views, o.threads)
 
 
 def soak(options: SoakOptions) -> Measured:

@@ -156,7 +156,7 @@ def descend(
     """
     moving = {name: getattr(p, name).clone().requires_grad_() for name in free}
     groups = [{"params": [value], "lr": free[name]} for name, value in moving.items()]
-    optimizer = torch.optim.Adam(groups, betas=(0.9, 0.98))
+    optimizer = torch.optim.Adam(groups, betas=(0.9, 0.98), fused=True)
     for step in range(steps):
         now = _with_focal(p, moving)
         energy = objective(now) * len(p.pose) if whole else objective.of_frames(now).sum()
@@ -264,6 +264,8 @@ def fit(
         SettingError: several views without cameras, keypoints of which nothing can be seen, or a person whom a camera cannot see.
     """
     settings = settings or Settings()
+    if keypoints.num_frames < 2:
+        raise SettingError(f"{keypoints.name}: a motion needs at least 2 frames, found {keypoints.num_frames}")
     cams.check_views(cameras, keypoints.num_views, keypoints.name)
     points, evidence, prior = BodyPoints(layouts.points(keypoints.layout), body), gather(keypoints), settings.prior
     prior = priors.load(prior) if isinstance(prior, str) else prior

@@ -59,4 +59,4 @@ def test_mistakes_are_one_line(mprl, tmp_path, monkeypatch, words, message):
 @pytest.mark.slow
 def test_the_benchmark_judges_a_clip(clip):
     row = pose.judge(clip, "gmm", 2)
-    assert row.pa_mpjpe < 25 and row.mpjpe < 30 and row.reprojection < 6 and row.speed > 0
+    assert row.pa_mpjpe < 25 and row.mpjpe < 30 and row.reprojection < 6
