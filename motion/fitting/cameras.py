@@ -53,10 +53,6 @@ class Cameras:
     def __len__(self) -> int:
         return len(self.focal)
 
-    def to(self, dtype: torch.dtype) -> Cameras:
-        """The same in another precision."""
-        return Cameras(self.focal.to(dtype), self.centre.to(dtype), self.rotation.to(dtype), self.translation.to(dtype))
-
 
 def level(image_size: tuple[int, int], focal: float | None = None) -> Cameras:
     """A camera at the origin that looks along +x, for a single view of which nothing else is known.

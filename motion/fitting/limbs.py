@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mprl.motion.body import skinning
 from mprl.motion.body.joints import JOINTS, PARENTS
+from mprl.motion.fitting import paths
 from mprl.motion.fitting.objective import Objective, Parameters
 from mprl.motion.fitting.terms import geman_mcclure
 
@@ -72,7 +73,7 @@ def retried(
     for index, limb in enumerate(LIMBS):
         at = [JOINTS.index(name) for name in limb.joints]
         places = torch.cat((now_joints[None], joints[index]))[:, :, at]
-        path = _path(torch.cat((now_energy[None], energy[index])), places - now_joints[None, :, :1], step)
+        path = paths.likeliest(torch.cat((now_energy[None], energy[index])), places - now_joints[None, :, :1], step)
         for t, way in enumerate(path):
             if way:
                 rows = [joint - 1 for joint in at]
@@ -125,18 +126,3 @@ def _trunk(objective: Objective, p: Parameters, joint: int) -> tuple[Tensor, Ten
     local[:, 1 : 1 + p.pose.shape[1]] = skinning.rotation_matrices(p.pose)
     world, _ = skinning.forward_kinematics(local, torch.zeros(len(p.pose), len(JOINTS), 3), _TREE)
     return world[:, joint], objective.placed(p)[0][:, joint]
-
-
-def _path(energy: Tensor, places: Tensor, step: float, speed: float = 1.5) -> list[int]:
-    """The way at each moment on the path of least energy; energies (W, T) and the limb's joints (W, T, J, 3)."""
-    flat = places.flatten(2)
-    cost, back = energy[:, 0], []
-    for t in range(1, energy.shape[1]):
-        apart = torch.cdist(flat[:, t - 1], flat[:, t]).square() * (0.5 / (speed * step) ** 2)
-        total, origin = (cost[:, None] + apart).min(dim=0)
-        back.append(origin)
-        cost = total + energy[:, t]
-    path = [int(cost.argmin())]
-    for origin in reversed(back):
-        path.append(int(origin[path[-1]]))
-    return path[::-1]

@@ -17,10 +17,9 @@ from torch import Tensor
 from mprl.motion.body import skinning
 from mprl.motion.fitting import terms
 from mprl.motion.fitting.cameras import Cameras
+from mprl.motion.fitting.evidence import Evidence
 from mprl.motion.fitting.points import BodyPoints
 from mprl.motion.fitting.priors import Prior
-
-DETECTOR = 0.01  # deviation of a detector along each axis, of the person's height
 
 
 class Parameters(NamedTuple):
@@ -71,29 +70,6 @@ class Weights:
     interpenetration: float = 1.0
     focal: float = 1.0
     robust: float = 100.0  # ρ, px for a person of 500 px
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """Keypoints as tensors.
-
-    Attributes:
-        seen: (V, T, K, 2) px. confidence: (V, T, K).
-        deviation: of the detector, (V, 1, 1) px.
-        frame_rate: Hz.
-        stands: how sure it is that a keypoint stands still between two frames, (T − 1, K).
-    """
-
-    seen: Tensor
-    confidence: Tensor
-    deviation: Tensor
-    frame_rate: float
-    stands: Tensor
-
-    def at(self, frames: Tensor, frame_rate: float) -> Evidence:
-        """Some of the frames, whose rate is another; of what stands nothing is kept."""
-        none = torch.zeros(len(frames) - 1, self.stands.shape[1])
-        return replace(self, seen=self.seen[:, frames], confidence=self.confidence[:, frames], frame_rate=frame_rate, stands=none)
 
 
 class Objective:

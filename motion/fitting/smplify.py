@@ -25,7 +25,8 @@ from mprl.motion.body.smpl import SmplBody
 from mprl.motion.clip import MotionClip, Provenance
 from mprl.motion.fitting import cameras as cams
 from mprl.motion.fitting import ground, limbs, priors, start
-from mprl.motion.fitting.objective import DETECTOR, Evidence, Objective, Parameters, Weights
+from mprl.motion.fitting.evidence import DETECTOR, Evidence, gather
+from mprl.motion.fitting.objective import Objective, Parameters, Weights
 from mprl.motion.fitting.points import BodyPoints
 from mprl.perception.pose2d import layouts
 from mprl.perception.pose2d.keypoints import Keypoints
@@ -33,7 +34,6 @@ from mprl.perception.pose2d.keypoints import Keypoints
 log = logging.getLogger("mprl")
 
 FEET = ("left_heel", "left_big_toe", "left_small_toe", "right_heel", "right_big_toe", "right_small_toe")
-STILL = 0.15  # heights a second: about what noise leaves of a foot that stands
 Tell = Callable[[int, int], object]
 
 
@@ -96,42 +96,6 @@ class Fitted:
             f"person's height); the energy fell by {self.still_falling:.2g} nats a "
             f"frame in the last quarter of the steps, to {self.energy:.1f}"
         )
-
-
-def gather(keypoints: Keypoints) -> Evidence:
-    """Keypoints as the objective takes them.
-
-    Raises:
-        SettingError: there is nothing to see in a view.
-    """
-    seen, confidence = torch.tensor(keypoints.positions), torch.tensor(keypoints.confidence)
-    there = confidence > 0
-    for view in range(len(seen)):
-        if not bool((there[view].sum(dim=1) >= 4).any()):
-            where = f"view {view} of {keypoints.name}" if len(seen) > 1 else keypoints.name
-            raise SettingError(f"{where}: no frame shows four keypoints or more: nothing can be fitted to it")
-    low = seen.masked_fill(~there.unsqueeze(-1), torch.inf).amin(dim=2)
-    high = seen.masked_fill(~there.unsqueeze(-1), -torch.inf).amax(dim=2)
-    extent = (high - low).amax(dim=-1)  # (V, T)
-    height = torch.stack([one[one > 0].quantile(0.9) for one in extent])
-    deviation = (DETECTOR * height).clamp(min=0.5)[:, None, None]
-    return Evidence(seen, confidence, deviation, keypoints.frame_rate, _stands(keypoints, height))
-
-
-def _stands(keypoints: Keypoints, height: Tensor) -> Tensor:
-    """How sure it is that parts of the feet stand still between two frames, (T - 1, K): their keypoints do, in all views."""
-    names = layouts.points(keypoints.layout)
-    feet = [name.endswith(("heel", "toe", "foot")) for name in names]
-    feet = feet if any(feet) else [name.endswith("ankle") for name in names]
-    seen, weight = torch.tensor(keypoints.positions), torch.tensor(keypoints.confidence)
-    width = 2 * max(1, round(0.05 * keypoints.frame_rate)) + 1
-    box = lambda x: torch.nn.functional.avg_pool1d(x, width, 1, width // 2, count_include_pad=False)  # noqa: E731
-    rows = (seen * weight.unsqueeze(-1)).permute(0, 2, 3, 1).flatten(0, 1), weight.permute(0, 2, 1).flatten(0, 1).unsqueeze(1)
-    smooth = (box(rows[0]) / box(rows[1]).clamp(min=1e-6)).unflatten(0, (len(seen), -1))  # (V, K, 2, T)
-    known = box(rows[1]).unflatten(0, (len(seen), -1)).squeeze(2).clamp(max=1.0)
-    speed = smooth.diff(dim=-1).norm(dim=2) * keypoints.frame_rate / height[:, None, None]  # heights a second
-    still = ((-(speed / STILL).square()).exp() * torch.minimum(known[..., 1:], known[..., :-1])).amin(dim=0)
-    return still.T * torch.tensor(feet, dtype=still.dtype)
 
 
 def descend(

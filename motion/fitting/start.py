@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from mprl.motion.body import skinning
+from mprl.motion.fitting import paths
 from mprl.motion.fitting.cameras import LEVEL, Cameras
 from mprl.motion.fitting.objective import Evidence, Objective, Parameters
 from mprl.motion.fitting.points import BodyPoints
@@ -113,30 +114,17 @@ def _matches(models: Tensor, side: Tensor, penalty: Tensor, seen: Tensor, weight
     return which, factors, mean_seen[:, 0] - factors * mean_model[rows, which]
 
 
-def best_path(objective: Objective, found: Parameters, moments: int, step: float, speed: float = 1.5) -> Tensor:
-    """Which guess to take at each moment: the path of least energy, its own and that of the way from one to the next (Viterbi).
+def best_path(objective: Objective, found: Parameters, moments: int, step: float) -> Tensor:
+    """The frames of `found`, (T,), on the likeliest path.
 
     Args:
         objective: of the guesses, all (G T) as frames.
         found: the guesses, (G T).
         moments: T.
         step: between moments, s.
-        speed: at which joints usually move, m/s.
-
-    Returns:
-        Frames of `found`, (T,).
     """
     with torch.no_grad():
-        energy = objective.of_frames(found).unflatten(0, (-1, moments))  # (G, T)
-        joints = objective.placed(found)[0].unflatten(0, (-1, moments)).transpose(0, 1)  # (T, G, 24, 3)
-        joints = joints - 0.7 * joints[:, :, :1]  # depth is less sure than the pose
-        cost, back = energy[:, 0], []
-        for t in range(1, moments):
-            apart = torch.cdist(joints[t - 1].flatten(1), joints[t].flatten(1)).square() * (0.5 / (speed * step) ** 2)
-            total, origin = (cost[:, None] + apart).min(dim=0)
-            back.append(origin)
-            cost = total + energy[:, t]
-    path = [int(cost.argmin())]
-    for origin in reversed(back):
-        path.append(int(origin[path[-1]]))
-    return torch.tensor(path[::-1]) * moments + torch.arange(moments)
+        energy = objective.of_frames(found).unflatten(0, (-1, moments))
+        joints = objective.placed(found)[0].unflatten(0, (-1, moments))
+    joints = joints - 0.7 * joints[:, :, :1]  # depth is less sure than the pose
+    return torch.tensor(paths.likeliest(energy, joints, step)) * moments + torch.arange(moments)

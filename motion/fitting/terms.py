@@ -81,21 +81,6 @@ def standing(points: Tensor, stands: Tensor, frame_rate: float, speed: float = 0
     return 0.5 * (stands * geman_mcclure(moved, 10.0)).sum(dim=-1)
 
 
-def ground(heights: Tensor, stands: Tensor, deviation: float = 0.02) -> Tensor:
-    """Points that stand are at one height, and no point is below it.
-
-    Args:
-        heights: of points of the feet above the floor, (T, K) m.
-        stands: how sure it is that each bears, (T, K) in [0, 1].
-        deviation: m.
-
-    Returns:
-        (T,).
-    """
-    below = heights.clamp(max=0.0)
-    return 0.5 * ((stands * heights.square() + (1 - stands) * below.square()) / deviation**2).sum(dim=-1)
-
-
 # bones as capsules: from joint to joint, radius m; and which of them must not go through each other
 CAPSULES = (
     ("pelvis", "spine3", 0.12), ("spine3", "neck", 0.10), ("head", "neck", 0.08),

@@ -86,8 +86,8 @@ def judge(clip: MotionClip, prior: str | priors.Prior, views: int) -> Row:
     if views == 1:  # the estimated world may be turned about its vertical, which nothing in the picture tells: as the cameras are
         a, b = fitted.cameras.rotation[0], cameras.rotation[0]
         found = found @ (b.T @ a).T
-    errors = 1e3 * metrics.pa_mpjpe(found, true), 1e3 * metrics.mpjpe(found, true), metrics.acceleration_error(found, true, clip.frame_rate)
-    return Row(*(float(error) for error in errors), fitted.reprojection)
+    pa_mpjpe, mpjpe = (1e3 * float(error(found, true)) for error in (metrics.pa_mpjpe, metrics.mpjpe))
+    return Row(pa_mpjpe, mpjpe, float(metrics.acceleration_error(found, true, clip.frame_rate)), fitted.reprojection)
 
 
 def speed(clip: MotionClip, prior: str | priors.Prior, views: int) -> float:
