@@ -25,10 +25,10 @@ _FIRST = ("info", "convert", "retarget", "edit", "view", "render", "report")
 
 
 def commands() -> dict[str, Any]:
-    """The modules of `motions/`, by name."""
+    """The modules of `motions/`, by name; `fit_imu.py` is `fit-imu`."""
     names = {module.name for module in pkgutil.iter_modules(motions.__path__)}
     order = [name for name in _FIRST if name in names] + sorted(names - set(_FIRST))
-    return {name: importlib.import_module(f"{motions.__name__}.{name}") for name in order}
+    return {name.replace("_", "-"): importlib.import_module(f"{motions.__name__}.{name}") for name in order}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -39,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
     """
     known = commands()
     if not argv or argv[0] in ("-h", "--help"):
-        rows = "\n".join(f"  {name:<9} {module.Options.__doc__.splitlines()[0]}" for name, module in known.items())
+        rows = "\n".join(f"  {name:<12} {module.Options.__doc__.splitlines()[0]}" for name, module in known.items())
         print(f"usage: mprl motion COMMAND [OPTIONS]\n\ncommands:\n{rows}\n\nmprl motion COMMAND --help says more.")
         return 0
     if argv[0] not in known:

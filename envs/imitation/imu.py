@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mprl.envs.imitation import observations
 from mprl.envs.imitation.sensor import Worlds, body_ids, choice, non_negative
+from mprl.motion import inertial
 from mprl.motion import rotations as rot
 from mprl.motion.characters.character import Character
 
@@ -127,7 +128,7 @@ class Imu:
         fresh = {
             "velocity": velocity,
             "rotation": rotation,
-            "force": rot.rotate(rot.conjugate(rotation), -self._gravity),
+            "force": inertial.specific_force(rotation, torch.zeros_like(self._gravity), self._gravity),
             "bias": torch.zeros_like(state["bias"]),
             **self._drawn(random),
         }
@@ -140,7 +141,7 @@ class Imu:
         acceleration = (velocity - state["velocity"]) / self._step
         before = state["rotation"] * torch.where((rotation * state["rotation"]).sum(-1, keepdim=True) < 0, -1.0, 1.0)
         halfway = rot.unit(rotation + before)
-        state["force"].copy_(rot.rotate(rot.conjugate(halfway), acceleration - self._gravity))
+        state["force"].copy_(inertial.specific_force(halfway, acceleration, self._gravity))
         state["velocity"].copy_(velocity)
         state["rotation"].copy_(rotation)
         if settings.gyroscope_drift or settings.accelerometer_drift:
@@ -186,8 +187,7 @@ class Imu:
         if settings.gyroscope_noise or settings.accelerometer_noise:
             found["noise"] = self._scaled(self._normal(6, random), settings.gyroscope_noise, settings.accelerometer_noise)
         if settings.orientation_noise:
-            axis = rot.unit(self._normal(3, random))
-            found["turn"] = axis * settings.orientation_noise * self._normal(1, random)
+            found["turn"] = inertial.random_turn(self._normal(3, random), self._normal(1, random), settings.orientation_noise)
         return found
 
     def _normal(self, size: int, random: torch.Generator) -> Tensor:

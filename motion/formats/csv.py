@@ -49,10 +49,10 @@ def read(path: str | Path, *, character: Character | str | Path | None = None, b
         MotionFormatError: names the line or the column, what was expected and what was found.
     """
     path = Path(path)
-    names, rows, rate = _parse(path, read_text(path))
+    names, rows, rate = parse(path, read_text(path))
     columns = dict(zip(names, rows.T, strict=True))
     if "time" in columns:
-        rate = _rate_of_times(path, columns.pop("time"), rate)
+        rate = rate_of_times(path, columns.pop("time"), rate)
     if rate is not None and not 1e-4 <= rate <= 1e4:
         raise MotionFormatError(f"{path}: expected a frame rate of .0001 to 10000 Hz, found {rate:g}")
     if rate is None:
@@ -81,7 +81,12 @@ def read(path: str | Path, *, character: Character | str | Path | None = None, b
         raise MotionFormatError(f"{path}: {error}") from None
 
 
-def _parse(path: Path, text: str) -> tuple[list[str], np.ndarray, float | None]:
+def parse(path: Path, text: str, missing: bool = False) -> tuple[list[str], np.ndarray, float | None]:
+    """Names of the columns, rows of numbers, and the frame rate that a comment says; `missing`: empty cells and "nan" are NaN.
+
+    Raises:
+        MotionFormatError: names the line.
+    """
     rate: float | None = None
     names: list[str] = []
     rows: list[list[float]] = []
@@ -104,13 +109,19 @@ def _parse(path: Path, text: str) -> tuple[list[str], np.ndarray, float | None]:
             continue
         if len(words) != len(names):
             raise MotionFormatError(f"{path}, line {number}: expected {len(names)} numbers, found {len(words)}")
-        rows.append([_number(path, number, name, word) for name, word in zip(names, words, strict=True)])
+        lacks = [missing and word.lower() in ("", "nan") for word in words]
+        rows.append([math.nan if no else _number(path, number, name, word) for name, word, no in zip(names, words, lacks, strict=True)])
     if len(rows) < 2:
         raise MotionFormatError(f"{path}: a motion needs at least 2 frames, found {len(rows)}")
     return names, np.array(rows), rate
 
 
-def _rate_of_times(path: Path, times: np.ndarray, rate: float | None) -> float:
+def rate_of_times(path: Path, times: np.ndarray, rate: float | None) -> float:
+    """The frame rate of evenly spaced times (T,) s, and of a comment where there is one, Hz.
+
+    Raises:
+        MotionFormatError: the times are uneven, or the comment says another rate.
+    """
     steps = np.diff(times)
     if not (steps > 0).all() or steps.max() - steps.min() > 0.01 * steps.mean() + 2e-3 * (steps.mean() > 0.01):
         raise MotionFormatError(f"{path}, column 'time': expected even steps forward, found {steps.min():.4g} to {steps.max():.4g} s")
