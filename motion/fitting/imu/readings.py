@@ -172,7 +172,7 @@ def _fill(where: str, orientation: Array, acceleration: Array, bad: NDArray[np.b
     longest = int((ends - starts).argmax())
     if ends[longest] - starts[longest] > LONGEST_GAP * frame_rate:
         raise MotionFormatError(
-            f"{where}, frames {starts[longest]} to {ends[longest] - 1}: no numbers for {(ends[longest] - starts[longest]) / frame_rate:.2f} "
+            f"{where}, frames {starts[longest]} to {ends[longest] - 1}: nothing for {(ends[longest] - starts[longest]) / frame_rate:.2f} "
             f"s, expected gaps of at most {LONGEST_GAP:g} s; cut the recording there"
         )
     good = np.flatnonzero(~bad)
