@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from mprl.scripts.benchmarks.environment import Measured
 
 PerceptionPart = Literal["features", "segmentation", "noise", "states", "averages", "speed"]
+ImuMethod = Literal["mean pose", "causal", "network", "sip", "both"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,6 +226,22 @@ class PerceptionOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ImuOptions(Options):
+    """Inertial sensors to SMPL: optimisation, networks and both, on motion capture that nothing was learned from."""
+
+    mocap: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
+    """folder of DeepMimic's humanoid3d_*.txt; by default $MPRL_MOCAP"""
+    methods: tuple[ImuMethod, ...] = get_args(ImuMethod)
+    """what is measured"""
+    cycles: Annotated[float, tyro.conf.arg(metavar="S")] = 3.0
+    """for how long a motion that is a cycle goes on"""
+    clips: Annotated[int, tyro.conf.arg(metavar="N")] = 100
+    """of them at most"""
+    seed: int = 0
+    """of the sensors' faults"""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PixelsOptions(Options):
     """Agents that see pictures only: learning curves and returns of runs of `mprl train --perception`, beside those that see the state."""
 
@@ -310,6 +327,7 @@ def main(argv: Sequence[str]) -> int:
         "render": (RenderOptions, render),
         "motion": (MotionOptions, motion),
         "perception": (PerceptionOptions, perception),
+        "imu": (ImuOptions, imu),
         "pixels": (PixelsOptions, pixels),
         "memory": (MemoryOptions, memory),
         "terrain": (TerrainOptions, terrain),
@@ -466,6 +484,15 @@ def perception(options: PerceptionOptions) -> Measured:
     return measure(o.parts, o.seconds, o.training, o.seed, page().parent if o.write else None)
 
 
+def imu(options: ImuOptions) -> Measured:
+    """Figures of inertial sensors."""
+    from mprl.scripts.benchmarks.imu import measure
+
+    o = options
+    given = os.environ.get("MPRL_MOCAP")
+    return measure(o.mocap or (Path(given) if given else None), o.cycles, o.methods, o.clips, o.seed, o.threads)
+
+
 def pixels(options: PixelsOptions) -> Measured:
     """Agents that see."""
     from mprl.scripts.benchmarks.pixels import measure
@@ -530,6 +557,7 @@ def _check(options: Options) -> None:
         "minutes",
         "steps",
         "every",
+        "cycles",
     ):
         value = getattr(options, name, None)
         if value is not None and not (value > 0 and math.isfinite(value)):

@@ -3,7 +3,7 @@
 from mprl.motion.fitting.imu import fit, read, simulate
 """
 
-from mprl.motion.fitting.imu.fit import Fitted, fit
+from mprl.motion.fitting.imu.fitter import Fitted, fit
 from mprl.motion.fitting.imu.formats import read, write
 from mprl.motion.fitting.imu.readings import Readings
 from mprl.motion.fitting.imu.sensors import NAMES

@@ -47,7 +47,7 @@ def local(world: Tensor) -> Tensor:
 
 
 def vectors(matrix: Tensor) -> Tensor:
-    """Rotation vectors (..., 3) rad of rotation matrices (..., 3, 3), differentiable; less exact within a few degrees of half a turn."""
+    """Rotation vectors (..., 3) rad of rotation matrices (..., 3, 3), differentiable; not at half a turn, where there are two."""
     twice = torch.stack(
         (matrix[..., 2, 1] - matrix[..., 1, 2], matrix[..., 0, 2] - matrix[..., 2, 0], matrix[..., 1, 0] - matrix[..., 0, 1]), dim=-1
     )
@@ -55,7 +55,7 @@ def vectors(matrix: Tensor) -> Tensor:
     small = squared < 1e-6
     sine = 0.5 * torch.where(small, torch.ones_like(squared), squared).sqrt()
     cosine = 0.5 * (matrix.diagonal(dim1=-2, dim2=-1).sum(dim=-1, keepdim=True) - 1.0)
-    full = torch.atan2(sine, cosine) / (2.0 * sine.clamp(min=0.05))
+    full = torch.atan2(sine, cosine) / (2.0 * sine)
     return twice * torch.where(small, torch.full_like(full, 0.5), full)
 
 

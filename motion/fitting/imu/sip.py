@@ -47,7 +47,7 @@ class SipSettings:
     """σ_s, rad/s²"""
     limit: float = 10.0
     """of a knee or elbow that bends the wrong way, 1/rad²"""
-    iterations: int = 100
+    iterations: int = 120
     """of L-BFGS, at most"""
 
 
@@ -69,7 +69,7 @@ class Solution:
     @property
     def converged(self) -> bool:
         """Whether more iterations would change little."""
-        return self.falling < 0.02
+        return self.falling < 0.03
 
 
 def start(given: Signals) -> tuple[Tensor, Tensor]:

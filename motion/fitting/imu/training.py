@@ -57,7 +57,8 @@ def main(folder: Path = WEIGHTS) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     files.write_atomically(folder / "prior.safetensors", files.tensor_chunks(prior(corpus)))
     for name, causal in (("network", False), ("causal", True)):
-        state = {key: value.half() for key, value in train(corpus, causal).state_dict().items()}
+        network = train(corpus, causal, EPOCHS // 2 if causal else EPOCHS)
+        state = {key: value.half() for key, value in network.state_dict().items()}
         files.write_atomically(folder / f"{name}.safetensors", files.tensor_chunks(state))
         print(f"wrote {folder / name}.safetensors")
 
