@@ -25,7 +25,7 @@ from mprl.motion.fitting.imu.network import RATE
 from mprl.motion.fitting.imu.pose import PREDICTED, local, quaternions
 from mprl.motion.fitting.imu.prior import shipped
 from mprl.motion.fitting.imu.signals import resampled, signals
-from mprl.motion.fitting.imu.simulate import unrolled, with_t_pose
+from mprl.motion.fitting.imu.simulation import unrolled, with_t_pose
 from mprl.motion.fitting.imu.translation import translate
 from mprl.motion.retarget import retarget, target_of
 from mprl.scripts.benchmarks.environment import Measured

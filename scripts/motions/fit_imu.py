@@ -23,8 +23,8 @@ class Options:
     """a .csv or .npz of orientations and accelerations; docs/pose.md says how it looks"""
     out: Annotated[Path, tyro.conf.arg(metavar="OUT.npz")]
     """where to write the motion"""
-    method: Literal["both", "sip", "network"] = "both"
-    """optimisation (sip), a recurrent network, or the optimisation begun where the network is"""
+    method: Literal["sip", "network", "both"] = "sip"
+    """optimisation, a recurrent network, or the optimisation begun where the network is if that is likelier"""
     sensors: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="NAME ...", help_behavior_hint="")] = None
     """use these only: left_forearm, right_forearm, left_shank, right_shank, head, pelvis"""
     calibration: Annotated[float | None, text("S")] = None

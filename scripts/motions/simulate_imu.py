@@ -40,7 +40,7 @@ def run(options: Options, words: Sequence[str] = ()) -> None:
     from mprl.motion.body.joints import JOINTS
     from mprl.motion.fitting import imu
     from mprl.motion.fitting.imu.network import RATE
-    from mprl.motion.fitting.imu.simulate import unrolled
+    from mprl.motion.fitting.imu.simulation import unrolled
     from mprl.motion.retarget import retarget
 
     if options.out.suffix.lower() not in (".csv", ".npz"):

@@ -18,9 +18,9 @@ from mprl.motion import rotations as rot
 from mprl.motion.body.joints import JOINTS, from_smpl
 from mprl.motion.body.smpl import SmplBody
 from mprl.motion.clip import MotionClip
-from mprl.motion.fitting.imu import pose, sensors, simulate
+from mprl.motion.fitting.imu import pose, sensors, simulation
 from mprl.motion.fitting.imu.network import FEET, RATE, SPACING, inputs_of, reference_numbers
-from mprl.motion.fitting.imu.simulate import POOR, Faults
+from mprl.motion.fitting.imu.simulation import POOR, Faults
 
 _UPPER = tuple(j for j, name in enumerate(JOINTS) if not any(part in name for part in ("pelvis", "hip", "knee", "ankle", "foot")))
 # how far a joint is turned otherwise than in the clip, rad
@@ -56,8 +56,8 @@ class Corpus:
         """Clips of SMPL's joints and their mirror images; cycles go on for `least` seconds, and a T-pose comes before every other one."""
         parts = []
         for number, one in enumerate(both for clip in clips for both in (clip, edit.mirror(clip))):
-            longer = simulate.unrolled(edit.resample(one, RATE), least)
-            parts.append(simulate.with_t_pose(longer, 0.7, 0.8) if number % 4 < 2 else longer)
+            longer = simulation.unrolled(edit.resample(one, RATE), least)
+            parts.append(simulation.with_t_pose(longer, 0.7, 0.8) if number % 4 < 2 else longer)
         frames = torch.tensor([part.num_frames for part in parts])
         rotations = torch.cat([rot.continuous(torch.as_tensor(part.rotations.copy())).float() for part in parts])
         root = torch.cat([torch.as_tensor(part.root_position.copy()).float() for part in parts])

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -30,7 +30,7 @@ from mprl.motion.fitting.imu.readings import Readings
 from mprl.motion.fitting.imu.signals import Signals, resampled, signals
 from mprl.motion.fitting.imu.translation import translate
 
-Method = Literal["both", "sip", "network"]
+Method = Literal["sip", "network", "both"]
 WEIGHTS = Path(__file__).with_name("weights")
 _CONTRADICTION = math.radians(12.0)
 
@@ -52,7 +52,7 @@ class Fitted:
 
 def fit(
     readings: Readings,
-    method: Method = "both",
+    method: Method = "sip",
     *,
     betas: Sequence[float] | None = None,
     body: SmplBody | None = None,
@@ -64,7 +64,7 @@ def fit(
 
     Args:
         readings: of any of the six sensors.
-        method: "sip", optimisation; "network", which takes a hundredth of the time; "both": the optimisation starts from the network's.
+        method: "sip", optimisation; "network", less exact and faster; "both": optimisation that may start from the network's.
         betas: shape of the person; by default the body's mean.
         body: whose joints; by default the free body.
         prior: see `prior.py`. settings: of the optimisation.
@@ -74,18 +74,19 @@ def fit(
         SettingError: no such method, or betas that the body does not have.
         DivergenceError: the optimisation came to numbers that are none.
     """
-    if method not in ("both", "sip", "network"):
-        raise SettingError(f"method must be one of both, sip, network, found '{method}'")
+    if method not in get_args(Method):
+        raise SettingError(f"method must be one of sip, network, both, found '{method}'")
     body = body or SmplBody.default()
     shape = None if betas is None else torch.as_tensor(betas, dtype=body.v_template.dtype)[None]
     rest = from_smpl(body.rest_joints(shape))[0].float()
     sole = float(from_smpl(body(shape).vertices)[0, :, 2].min())
     given = signals(readings)
-    contact = velocity = begin = None
+    contact = velocity = None
+    begin = []
     if method != "sip":
         given = resampled(given, RATE)
         world, contact, velocity = infer(given)
-        begin = (rot.to_rotation_vector(pose.quaternions(pose.local(world))), pose.quaternions(world[:, 0]))
+        begin.append((rot.to_rotation_vector(pose.quaternions(pose.local(world))), pose.quaternions(world[:, 0])))
     converged, told = True, f"{len(given.rotation)} frames"
     if method != "network":
         found = sip.solve(given, rest, begin, settings, prior, tell)

@@ -108,7 +108,7 @@ class ImuNetwork(Network):
         def one(stage: Any, values: Tensor, number: int) -> Tensor:
             output, now = stage.step(values, state[number])
             after.append(now)
-            return output  # type: ignore[no-any-return]
+            return output
 
         return self._estimate([], one, inputs), after
 

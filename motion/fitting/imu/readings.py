@@ -78,7 +78,7 @@ class Readings:
             raise MotionFormatError(f"{self.name}: expected a recording of at most an hour, found {frames / self.frame_rate:.6g} s")
         for s, sensor in enumerate(self.sensors):
             bad = ~(np.isfinite(orientation[:, s]).all(axis=-1) & np.isfinite(acceleration[:, s]).all(axis=-1))
-            _fill(f"{self.name}, sensor '{sensor}'", orientation[:, s], acceleration[:, s], bad, self.frame_rate)
+            _fill(f"{self.name}, sensor '{sensor}'", orientation[:, s], acceleration[:, s], np.asarray(bad), self.frame_rate)
         length = np.linalg.norm(orientation, axis=-1)
         if (wrong := np.abs(length - 1) > 0.02).any():
             frame, s = np.argwhere(wrong)[0]
@@ -89,9 +89,9 @@ class Readings:
         if (wrong := np.abs(acceleration).max(axis=-1) > 1e4).any():
             frame, s = np.argwhere(wrong)[0]
             raise MotionFormatError(f"{self.name}, sensor '{self.sensors[s]}', frame {frame}: above 1e4 m/s²; is that the unit?")
-        for key, value in (("orientation", orientation / length[..., None]), ("acceleration", acceleration)):
-            value.flags.writeable = False
-            object.__setattr__(self, key, value)
+        for key, array in (("orientation", orientation / length[..., None]), ("acceleration", acceleration)):
+            array.flags.writeable = False
+            object.__setattr__(self, key, array)
         if self.calibration:
             self._check_still()
 
@@ -182,8 +182,8 @@ def _fill(where: str, orientation: Array, acceleration: Array, bad: NDArray[np.b
     right = good[np.searchsorted(good, at).clip(max=len(good) - 1)]
     left = good[(np.searchsorted(good, at) - 1).clip(min=0)]
     share = np.where(right > left, (at - left) / np.maximum(right - left, 1), 0.0).clip(0, 1)
-    ends_of = [rot.unit(torch.as_tensor(orientation[side])) for side in (left, right)]
-    orientation[at] = rot.slerp(*ends_of, torch.as_tensor(share)).numpy()
+    before, after = (rot.unit(torch.as_tensor(orientation[side])) for side in (left, right))
+    orientation[at] = rot.slerp(before, after, torch.as_tensor(share)).numpy()
 
 
 def _mean(orientation: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ pose. All frames' gradients come from one pass, and L-BFGS goes down it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -104,7 +104,7 @@ def start(given: Signals) -> tuple[Tensor, Tensor]:
 def solve(
     given: Signals,
     rest: Tensor,
-    begin: tuple[Tensor, Tensor] | None = None,
+    begin: Sequence[tuple[Tensor, Tensor]] = (),
     settings: SipSettings | None = None,
     prior: Prior | None = None,
     tell: Callable[[int, int], object] | None = None,
@@ -114,7 +114,7 @@ def solve(
     Args:
         given: what the sensors say.
         rest: joints in the T-pose, our frame, (24, 3) m.
-        begin: angles (T, 24, 3) and root rotations (T, 4), by default `start`'s.
+        begin: angles (T, 24, 3) and root rotations (T, 4) that may be begun with, besides `start`'s: the likeliest are.
         settings: weights.
         prior: see `prior.py`; by default the shipped Gaussian.
         tell: called with the iterations that are done and how many there are at most.
@@ -123,7 +123,9 @@ def solve(
         DivergenceError: the energy is no longer a number.
     """
     settings, prior = settings or SipSettings(), prior or shipped()
-    problem = _Problem(given, rest, *(begin or start(given)), settings, prior)
+    with torch.no_grad():
+        problems = [_Problem(given, rest, *one, settings, prior) for one in (start(given), *begin)]
+        problem = min(problems, key=lambda one: float(one.energy(one.first)))
     levels = [torch.zeros(-(-(len(problem.first) - 1) // width) + 1, 72, requires_grad=True) for width in _WIDTHS]
     options = {"tolerance_change": 0.0, "tolerance_grad": 0.0, "line_search_fn": "strong_wolfe"}
     optimizer = torch.optim.LBFGS(levels, max_iter=_BLOCK, history_size=12, **options)  # type: ignore[arg-type]
@@ -131,12 +133,12 @@ def solve(
     def closure() -> Tensor:
         optimizer.zero_grad()
         value = problem.energy(problem.first + _summed(levels, len(problem.first)))
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
         return value
 
     energies: list[float] = []
     for done in range(0, settings.iterations, _BLOCK):
-        energies.append(float(optimizer.step(closure).detach()))  # type: ignore[arg-type]  # before the block
+        energies.append(float(optimizer.step(closure).detach()))  # before the block
         if not math.isfinite(energies[-1]):
             raise DivergenceError(f"{done} iterations: the fit's energy was no longer a number; are the readings in m/s²?")
         if tell is not None:
