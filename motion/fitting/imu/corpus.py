@@ -130,7 +130,7 @@ def samples(corpus: Corpus, count: int, frames: int, random: torch.Generator, bo
     rest = from_smpl(body.rest_joints(torch.randn(count, body.num_betas, generator=random))).to(rotations)
     leg = (rest[:, 1, 2] - rest[:, 7, 2]) / float(from_smpl(body.rest_joints())[0, [1, 7], 2].diff().abs())
 
-    world = _worlds(pose.matrices(rotations))
+    world = pose.worlds(pose.matrices(rotations))
     joints = pose.positions(world, rest[:, None])
     root = root * leg[:, None, None]
     placed = joints + root[:, :, None]
@@ -172,11 +172,3 @@ def samples(corpus: Corpus, count: int, frames: int, random: torch.Generator, bo
 def batches(corpus: Corpus, count: int, size: int, frames: int, body: SmplBody) -> Callable[[torch.Generator], Iterator[dict[str, Tensor]]]:
     """As the trainer takes them: `count` batches an epoch of `size` pieces of `frames` frames."""
     return lambda random: (samples(corpus, size, frames, random, body) for _ in range(count))
-
-
-def _worlds(rotation: Tensor) -> Tensor:
-    """Rotations in the world (..., 24, 3, 3) of those relative to the parent."""
-    world = [rotation[..., 0, :, :]]
-    for joint, parent in enumerate(pose.PARENTS[1:], start=1):
-        world.append(world[parent] @ rotation[..., joint, :, :])
-    return torch.stack(world, dim=-3)

@@ -32,7 +32,6 @@ from mprl.motion.fitting.imu.translation import translate
 
 Method = Literal["sip", "network", "both"]
 WEIGHTS = Path(__file__).with_name("weights")
-_CONTRADICTION = math.radians(12.0)
 
 
 @dataclass(frozen=True)
@@ -132,6 +131,4 @@ def _told(found: sip.Solution) -> tuple[str, bool]:
     told = f"{found.iterations} iterations, bones turned {degrees:.1f} degrees otherwise than their sensors say"
     if not found.converged:
         return f"did not converge: the energy still fell by {found.falling:.1%} in ten iterations; {told}", False
-    if found.turned > _CONTRADICTION:
-        return f"did not converge: no pose agrees with the sensors ({told}); are they on the bones that they are named for?", False
     return told, True

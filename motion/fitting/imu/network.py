@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from mprl.motion.body.joints import JOINTS
 from mprl.motion.fitting.imu import pose
-from mprl.motion.fitting.imu.sensors import NAMES, bones
+from mprl.motion.fitting.imu.sensors import NAMES, REFERENCE, bones
 from mprl.perception.histories.recurrent import RecurrentHistory
 from mprl.perception.network import Network
 
@@ -25,8 +25,6 @@ RATE, SPACING = 60.0, 4  # Hz and frames: as in DIP and TransPose
 INPUTS = len(NAMES) * (6 + 3 + 1) + 3
 ENDS = tuple(JOINTS.index(name) for name in ("left_wrist", "right_wrist", "left_ankle", "right_ankle", "head"))
 FEET = (JOINTS.index("left_ankle"), JOINTS.index("right_ankle"))
-# whose frame all is told in: of these the first that is worn
-_REFERENCE = ("pelvis", "head", "left_shank", "right_shank", "left_forearm", "right_forearm")
 _ACCELERATION = 10.0  # m/s², about the spread of accelerations
 
 
@@ -136,11 +134,6 @@ class ImuNetwork(Network):
         return 10.0 * (ends + joints) + bones + 0.2 * contact + 0.3 * velocity, metrics
 
 
-def reference(worn: Sequence[str]) -> str:
-    """The sensor in whose bone's frame all is told."""
-    return next(name for name in _REFERENCE if name in worn)
-
-
 def inputs_of(rotation: Tensor, acceleration: Tensor, worn: Tensor, first: Tensor) -> Tensor:
     """What the network reads.
 
@@ -163,7 +156,7 @@ def inputs_of(rotation: Tensor, acceleration: Tensor, worn: Tensor, first: Tenso
 
 def reference_numbers(worn: Tensor) -> Tensor:
     """Number of the reference among `NAMES`, of flags (..., 6)."""
-    order = torch.tensor([NAMES.index(name) for name in _REFERENCE], device=worn.device)
+    order = torch.tensor([NAMES.index(name) for name in REFERENCE], device=worn.device)
     return order[worn[..., order].to(torch.uint8).argmax(dim=-1)]
 
 

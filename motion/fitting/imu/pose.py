@@ -6,10 +6,8 @@ import torch
 from torch import Tensor
 
 from mprl.motion import rotations as rot
-from mprl.motion.body import skinning
 from mprl.motion.body.joints import JOINTS, PARENTS
 
-TREE = skinning.Tree(PARENTS)
 # bones that no sensor says anything about and whose turns are small: they follow the bone above
 FOLLOW = tuple(JOINTS.index(f"{side}_{joint}") for joint in ("foot", "wrist", "hand") for side in ("left", "right"))
 PREDICTED = tuple(joint for joint in range(len(JOINTS)) if joint not in FOLLOW)
@@ -39,6 +37,14 @@ def quaternions(matrix: Tensor) -> Tensor:
 
     flat = Rotation.from_matrix(matrix.detach().reshape(-1, 3, 3).double().cpu().numpy()).as_quat(scalar_first=True)
     return torch.as_tensor(flat, dtype=matrix.dtype, device=matrix.device).reshape(*matrix.shape[:-2], 4)
+
+
+def worlds(rotation: Tensor) -> Tensor:
+    """Rotations in the world of those relative to the parent, (..., 24, 3, 3) each; the root's stays."""
+    world = [rotation[..., 0, :, :]]
+    for joint, parent in enumerate(PARENTS[1:], start=1):
+        world.append(world[parent] @ rotation[..., joint, :, :])
+    return torch.stack(world, dim=-3)
 
 
 def local(world: Tensor) -> Tensor:

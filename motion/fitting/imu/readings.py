@@ -55,7 +55,7 @@ class Readings:
     name: str = "readings"
 
     def __post_init__(self) -> None:
-        _check_sensors(self.name, self.sensors)
+        check_sensors(self.name, self.sensors)
         orientation, acceleration = (np.array(value, dtype=np.float64) for value in (self.orientation, self.acceleration))
         frames, count = len(orientation), len(self.sensors)
         if orientation.shape != (frames, count, 4) or acceleration.shape != (frames, count, 3):
@@ -148,7 +148,8 @@ class Readings:
             )
 
 
-def _check_sensors(name: str, sensors: tuple[str, ...]) -> None:
+def check_sensors(name: str, sensors: tuple[str, ...]) -> None:
+    """Raise an error of one line, that begins with `name`, unless these are some of the six sensors, each once."""
     if not sensors:
         raise MotionFormatError(f"{name}: holds no sensor; known are {', '.join(NAMES)}")
     for sensor in sensors:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from mprl.motion.body.joints import JOINTS
+from mprl.motion.body.joints import JOINTS, PARENTS
 
 
 class Worn(NamedTuple):
@@ -29,6 +30,8 @@ SENSORS = {
     "pelvis": Worn("pelvis", "pelvis", 0.0, (-0.12, 0.0, 0.0)),
 }
 NAMES = tuple(SENSORS)
+# in whose frame others are told: of these the first that is worn
+REFERENCE = ("pelvis", "head", "left_shank", "right_shank", "left_forearm", "right_forearm")
 
 
 def bones(names: tuple[str, ...] = NAMES) -> list[int]:
@@ -50,10 +53,13 @@ def places(rest_joints: Tensor, names: tuple[str, ...] = NAMES) -> Tensor:
     return share * (rest_joints[..., end, :] - rest_joints[..., at, :]) + off
 
 
+def reference(worn: Sequence[str]) -> str:
+    """The sensor in whose frame the others are told."""
+    return next(name for name in REFERENCE if name in worn)
+
+
 def places_of(offsets: Tensor, names: tuple[str, ...] = NAMES) -> Tensor:
     """The same from a skeleton's offsets, (24, 3) m."""
-    from mprl.motion.body.joints import PARENTS
-
     rest = [torch.zeros(3, dtype=offsets.dtype)]
     for joint, parent in enumerate(PARENTS[1:], start=1):
         rest.append(rest[parent] + offsets[joint])

@@ -14,7 +14,7 @@ from mprl.motion import inertial, kinematics
 from mprl.motion import rotations as rot
 from mprl.motion.body.joints import JOINTS
 from mprl.motion.clip import MotionClip
-from mprl.motion.fitting.imu.readings import Readings, _check_sensors
+from mprl.motion.fitting.imu.readings import Readings, check_sensors
 from mprl.motion.fitting.imu.sensors import NAMES, bones, places_of
 
 
@@ -77,7 +77,7 @@ def simulate(
         UnknownNameError: no such sensor.
     """
     faults = faults or Faults()
-    _check_sensors(clip.name, sensors)
+    check_sensors(clip.name, sensors)
     if clip.skeleton.names != JOINTS:
         raise SettingError(f"{clip.name}: its joints are not SMPL's; retarget it first (mprl motion retarget FILE OUT --character smpl)")
     heading = _heading(clip)

@@ -1,7 +1,7 @@
 """Sparse Inertial Poser: the pose of every frame at once, by optimisation (von Marcard et al. 2017).
 
     E = sum over frames of   ½ |log(M^T R(θ))|² / σ_o²          bones are turned as their sensors say
-                           + ½ |a - x''(θ)|² / σ_a²             sensors accelerate as they say
+                           + ρ(|a - x''(θ)| / σ_a)              sensors accelerate as they say; ρ(r) = (1 + r²)^½ - 1
                            + w_p P(θ) + limits of knees, elbows  poses are likely ones
                            + ½ |θ''|² / σ_s²                     and change smoothly
 
@@ -28,9 +28,9 @@ from mprl.motion.fitting.imu.prior import Prior, shipped
 from mprl.motion.fitting.imu.signals import Signals
 
 _KNEES = tuple(JOINTS.index(f"{side}_knee") - 1 for side in ("left", "right"))
+_ELBOWS = tuple(JOINTS.index(f"{side}_elbow") - 1 for side in ("left", "right"))
 _BLOCK, _ENOUGH = 10, 5e-3  # iterations, and by what share the energy falls in so many when it is time to stop
 _WIDTHS = (1, 3, 9, 27)  # frames between the numbers of each level of `_summed`
-_ELBOWS = tuple(JOINTS.index(f"{side}_elbow") - 1 for side in ("left", "right"))
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,7 @@ def start(given: Signals) -> tuple[Tensor, Tensor]:
     angles = given.rotation.new_zeros(frames, len(JOINTS), 3)
     root = turned.get("pelvis")
     if root is None:
-        first = next(
-            iter(turned[name] for name in ("head", "left_shank", "right_shank", "left_forearm", "right_forearm") if name in turned)
-        )
+        first = turned[sensors.reference(given.sensors)]
         root = rot.about_vertical(2.0 * torch.atan2(first[:, 3], first[:, 0]))
 
     def share(chain: dict[str, float], above: Tensor, end: Tensor | None) -> None:
