@@ -303,6 +303,7 @@ def test_what_is_written_is_what_safetensors_reads(tmp_path):
     assert all(torch.equal(read[name], value) for name, value in tensors.items())
 
 
+@pytest.mark.slow
 def test_a_checkpoint_costs_no_memory_beside_what_it_holds(tmp_path):
     big = torch.zeros(1 << 26)  # 256 MiB
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

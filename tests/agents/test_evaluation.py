@@ -109,6 +109,7 @@ def test_an_environment_s_own_limit_is_no_cut_off(agent, monkeypatch):
     assert found["length_mean"] == (2 + 40) / 2 and "episodes_cut_off" not in found
 
 
+@pytest.mark.slow
 def test_it_is_the_same_every_time_and_one_world_is_like_many(balancer):
     single = [evaluate(balancer, gym.make("CartPole-v1"), episodes=4, seed=7) for _ in range(2)]
     assert single[0] == single[1]

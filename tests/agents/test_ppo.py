@@ -170,6 +170,7 @@ def test_an_iteration_in_which_all_worlds_were_only_reset_teaches_nothing():
     assert agent.parameters.vector.isfinite().all()
 
 
+@pytest.mark.slow
 def test_the_step_size_follows_the_kl_divergence():
     limits = dict(learning_rate=3e-4, min_learning_rate=1e-4, max_learning_rate=2e-3)
     lower, higher, kept = (logged("learning_rate", **limits, target_kl=target) for target in (1e-7, 1e3, None))

@@ -199,6 +199,7 @@ def knower() -> PPO:
     return PPO(envs, seed=0, hidden=(16,), recurrent="lstm", recurrent_size=16, gamma=0.95, **SETTINGS[PPO]).learn(8_000)
 
 
+@pytest.mark.slow
 def test_stable_baselines3_s_evaluation_carries_its_state(knower):
     assert evaluate_policy(knower, Cue(), n_eval_episodes=40, warn=False) == (1.0, 0.0)
 

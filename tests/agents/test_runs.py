@@ -98,6 +98,7 @@ class Killed(BaseException):
 CALLS = ((os, "replace"), (os, "fsync"), (os, "rename"), (os, "unlink"), (os, "rmdir"), (os, "mkdir"))
 
 
+@pytest.mark.slow
 def test_a_kill_between_any_two_steps_of_saving_leaves_whole_checkpoints(agent, tmp_path, monkeypatch):
     """The newest one loads, and nothing half written stays for long."""
     killed_at = 0

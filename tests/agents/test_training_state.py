@@ -77,7 +77,7 @@ def learn(agent: PPO, iterations: int) -> list[dict[str, float]]:
     return rows
 
 
-SLOW = ("heading", "DeepMimic, single")
+SLOW = ("heading", "DeepMimic, single", "DeepMimic, a library")
 
 
 @pytest.mark.parametrize("kind", [pytest.param(kind, marks=pytest.mark.slow if kind in SLOW else ()) for kind in ENVIRONMENTS])

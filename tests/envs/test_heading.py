@@ -231,6 +231,7 @@ def test_a_setting_that_cannot_work_is_named(settings, says):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_picture_shows_the_command():
     env = gym.make(ID, render_mode="rgb_array", width=160, height=120)
     env.reset(seed=0)

@@ -43,6 +43,7 @@ def test_it_learns_in_the_batch(output):
     assert agent.num_timesteps >= 100
 
 
+@pytest.mark.slow
 def test_it_learns_in_the_single_environment_as_it_is():
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)

@@ -328,6 +328,7 @@ def test_velocity_errors_do_not_depend_on_the_re_sync():
     assert without == pytest.approx(10 * 121 / 2, abs=5) and with_sync < 0.5 * without
 
 
+@pytest.mark.slow
 def test_a_fall_ends_an_episode_and_losing_the_reference_does_not():
     """Contact termination on, tracking termination off, whatever the training environment's settings."""
     settings: dict[str, Any] = dict(num_threads=1, time_limit=1.0, contact_termination=False, tracking_termination=0.1)
@@ -338,6 +339,7 @@ def test_a_fall_ends_an_episode_and_losing_the_reference_does_not():
     assert wild["normalized_return"] == pytest.approx(wild["return_mean"] / 90, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_an_evaluation_repeats():
     env = DeepMimicVectorEnv(1, "jump", num_threads=1, time_limit=0.2)
     one, same, other = (env.evaluate(still, episodes=2, seed=seed) for seed in (1, 1, 2))

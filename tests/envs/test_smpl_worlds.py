@@ -44,6 +44,7 @@ def zero(env: DeepMimicVectorEnv) -> np.ndarray:
 # --------------------------------------------------------------------------------------------------------------------------- one shape
 
 
+@pytest.mark.slow
 def test_it_is_the_same_environment():
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*infinity", module="gymnasium")

@@ -45,6 +45,7 @@ def test_gymnasium_records_it_at_the_control_rate(env, tmp_path):
     assert 12 <= frames <= 13 and seconds == pytest.approx(frames / 30, abs=0.05)
 
 
+@pytest.mark.slow
 def test_a_batch_shows_as_many_worlds_as_it_is_told():
     envs = gym.make_vec("mprl/DeepMimic-v0", num_envs=4, motion="walk", render_mode="rgb_array", render_worlds=2, width=160, height=120)
     envs.reset(seed=0)

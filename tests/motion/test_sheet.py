@@ -22,6 +22,7 @@ def opengl() -> None:
         pytest.skip(str(error))
 
 
+@pytest.mark.slow
 def test_a_sheet_shows_a_clip_from_beginning_to_end() -> None:
     shown = sheet(load("squat"), pictures=16, size=48)
     assert shown.shape == (2 * 48, 8 * 48, 3)

@@ -108,6 +108,7 @@ def test_a_stopped_run_goes_on_too(mprl, whole, environment, monkeypatch):
     assert_same_run(whole(*words), Path("run"))
 
 
+@pytest.mark.slow
 def test_a_goal_is_kept_until_another_one_is_given(mprl, trained, tmp_path):
     run = Path(shutil.copytree(trained, tmp_path / "run"))
     expected = f"{run}: the run has come to its end; give it a new one with --steps or --minutes"

@@ -122,7 +122,7 @@ def test_what_ended_has_neither_value_nor_action():
     assert (policy.get_xlabel(), policy.get_ylabel()) == ("capital, dollars", "stake, dollars")
 
 
-@pytest.mark.parametrize("env_id", ["mprl/Blackjack-v0", "CartPole-v1"])
+@pytest.mark.parametrize("env_id", [pytest.param("mprl/Blackjack-v0", marks=pytest.mark.slow), "CartPole-v1"])
 def test_every_kind_of_environment_is_drawn(tmp_path, env_id):
     env = gym.make(env_id)
     states, actions = getattr(env.unwrapped, "num_states", getattr(env.observation_space, "n", 30)), int(env.action_space.n)

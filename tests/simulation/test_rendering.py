@@ -166,6 +166,7 @@ def test_characters_of_other_shapes_are_seen_whole(model, body, pose):
     assert rows.min() > 3 and rows.max() < 116 and columns.min() > 3 and columns.max() < 156
 
 
+@pytest.mark.slow
 def test_a_somersault_stays_in_the_picture(model):
     pose = standing(model)
     with SceneRenderer(model, **SMALL) as renderer:

@@ -211,6 +211,7 @@ def test_the_way_to_an_end_is_one_that_is_gone():
     assert ModifiedPolicyIteration(mdp).solve().values == pytest.approx(PolicyIteration(mdp).solve().values, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_policy_iteration_with_iterative_evaluation_ends():
     mdp = random_mdp(0, discount=0.99)
     best = PolicyIteration(mdp).solve().values

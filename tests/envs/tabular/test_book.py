@@ -94,6 +94,7 @@ def test_example_4_1_the_random_policy():  # figure 4.1
     assert_allclose(values_of(make("Gridworld")).reshape(4, 4), expected, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_example_4_2_a_day():  # its values: tests/agents/tabular/test_dynamic_programming.py
     env = make("JacksCarRental")
     # nothing to rent, nothing moved: what comes back is Poisson with means 3 and 2
@@ -149,6 +150,7 @@ def test_example_5_4_the_value_of_one_state():  # sticks on 20 and 21 only; 100 
     assert values_of(env, policy=policy)[100 + 10 + 1] == pytest.approx(-0.27726, abs=2e-4)
 
 
+@pytest.mark.slow
 def test_blackjack_is_gymnasiums_by_the_books_rules():
     env, other = make("Blackjack"), gym.make("Blackjack-v1", sab=True)
     policy = np.zeros((211, 2))  # of the dealer: hit below 17

@@ -29,10 +29,15 @@ def actions_for(envs, steps, seed=0):
     return np.random.default_rng(seed).integers(envs.single_action_space.n, size=(steps, envs.num_envs))
 
 
+def without_the_large_one(names):
+    """Jack's table takes seconds to make: his tests are slow ones."""
+    return [pytest.param(name, marks=pytest.mark.slow) if name == "mprl/JacksCarRental-v0" else name for name in names]
+
+
 # --- the interface -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("env_id", OURS)
+@pytest.mark.parametrize("env_id", without_the_large_one(OURS))
 def test_make_vec_gives_the_native_batch(env_id):
     envs = gym.make_vec(env_id, num_envs=5)
     assert isinstance(envs.unwrapped, TabularVectorEnv)
@@ -104,7 +109,7 @@ def test_the_cliff_is_stepped_as_gymnasium_steps_it(mode, limit):
         ("Taxi-v4", {"is_rainy": True}),
         ("mprl/WindyGridworld-v0", {"stochastic_wind": True, "kings_moves": True}),
         ("mprl/Blackjack-v0", {}),
-        ("mprl/JacksCarRental-v0", {}),
+        pytest.param("mprl/JacksCarRental-v0", {}, marks=pytest.mark.slow),
     ],
 )
 def test_transitions_are_as_often_as_p_says(env_id, settings):
