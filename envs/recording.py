@@ -93,7 +93,7 @@ def record(
         first = max(Dataset(folder).episodes, default=-1) + 1 if done else 0
         episode, step = first + np.arange(worlds.count), np.zeros(worlds.count, np.int32)
         next_episode, begins = first + worlds.count, np.ones(worlds.count, bool)
-        with _bar(progress, f"recording {worlds.name}", done, samples) as advance:
+        with progress_bar(progress, f"recording {worlds.name}", done, samples) as advance:
             while writer.samples < samples:
                 row = {**_parts(worlds.space, observation), **{name: _array(read()) for name, read in further.items()}}
                 row = {name: value.copy() for name, value in row.items()}  # the step may write into the same arrays
@@ -217,7 +217,7 @@ def _batched(observation: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _bar(progress: bool, title: str, done: int, samples: int) -> Iterator[Callable[[int], None]]:
+def progress_bar(progress: bool, title: str, done: int, samples: int) -> Iterator[Callable[[int], None]]:
     """A progress bar that is told how many samples there are."""
     if not progress:
         yield lambda count: None

@@ -35,10 +35,26 @@ def random_poses(count: int, rng: np.random.Generator) -> Tensor:
     """Rotations of the 24 joints within what people can do, each joint at rest in a third of the poses, (count, 24, 4) wxyz."""
     pose = np.zeros((count, 24, 3))
     for joint, name in enumerate(JOINTS[1:], start=1):
-        low, high = (np.array(x) for x in next(limits for part, limits in _RANGES.items() if part in name))
+        low, high = _range(name)
         turn = rng.uniform(low, high, (count, 3)) * (rng.random((count, 1)) < 0.67)
         pose[:, joint] = turn * (np.array([1.0, -1.0, -1.0]) if name.startswith("right") else 1.0)
     return rot.from_rotation_vector(torch.from_numpy(pose))
+
+
+def joint_ranges() -> tuple[Floats, Floats]:
+    """Lowest and highest rotation vectors that people reach, in SMPL's frame, (24, 3) rad each; 0 for the pelvis."""
+    low, high = np.zeros((2, len(JOINTS), 3))
+    for joint, name in enumerate(JOINTS[1:], start=1):
+        low[joint], high[joint] = _range(name)
+        if name.startswith("right"):  # in a mirror turns about y and z change their sign: the lowest becomes the highest
+            low[joint, 1:], high[joint, 1:] = -high[joint, 1:], -low[joint, 1:]
+    return low, high
+
+
+def _range(name: str) -> tuple[Floats, Floats]:
+    """Of a joint, as it is on the left side."""
+    low, high = next(limits for part, limits in _RANGES.items() if part in name)
+    return np.array(low), np.array(high)
 
 
 def mirrored(rotations: Tensor, joint_mirror: Ints) -> Tensor:
