@@ -19,7 +19,7 @@ from mprl.errors import number
 from mprl.perception.datasets import Columns, Dataset, DatasetWriter
 from mprl.perception.pose2d import layouts
 
-_AT_ONCE = 16  # pictures whose bodies are posed together
+_AT_ONCE = 16  # pictures between two looks at the bar
 
 
 def columns(scenery: Scenery) -> Columns:
@@ -59,7 +59,7 @@ def record_people(folder: str | Path, studio: Studio, samples: int, seed: int = 
     with writer, progress_bar(progress, "drawing people", writer.samples, samples) as advance:
         while writer.samples < samples:
             first = writer.samples
-            drawn = studio.draw(min(_AT_ONCE - first % _AT_ONCE, samples - first), seed, first)
+            drawn = studio.draw(min(_AT_ONCE, samples - first), seed, first)
             rows = [{**one._asdict(), "episode": first + place} for place, one in enumerate(drawn)]
             writer.add({name: np.stack([row[name] for row in rows]).astype(dtype, copy=False) for name, (dtype, _) in known.items()})
             advance(writer.samples)

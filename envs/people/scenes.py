@@ -133,17 +133,14 @@ class Studio:
 
     def draw(self, count: int, seed: int = 0, first: int = 0) -> list[Picture]:
         """Pictures number `first` and following of a seed."""
-        randoms = [np.random.default_rng([seed, first + number]) for number in range(count)]
+        return [self._draw(np.random.default_rng([seed, first + number])) for number in range(count)]
+
+    def _draw(self, rng: np.random.Generator) -> Picture:
         size = self.scenery
-        heads = [1 + int((rng.random(size.people - 1) < size.others).sum()) for rng in randoms]
-        drawn = [self.poses.draw(each, rng) for each, rng in zip(heads, randoms, strict=True)]
-        betas = [rng.normal(0.0, size.shape, (each, self.body.num_betas)) for each, rng in zip(heads, randoms, strict=True)]
-        people = self._posed(np.concatenate([pose for pose, _ in drawn]), np.concatenate(betas))
-        ends = np.cumsum(heads)
-        return [
-            self._picture(people[end - each : end], int(clip[0]), rng)
-            for each, end, (_, clip), rng in zip(heads, ends, drawn, randoms, strict=True)
-        ]
+        count = 1 + int((rng.random(size.people - 1) < size.others).sum())
+        pose, clip = self.poses.draw(count, rng)
+        # posed with nobody of another picture: the last bits of a matrix product depend on how many rows it has
+        return self._picture(self._posed(pose, rng.normal(0.0, size.shape, (count, self.body.num_betas))), int(clip[0]), rng)
 
     def _posed(self, pose: Array, betas: NDArray[np.float64]) -> list[_Person]:
         """People who stand, lie or jump at the origin, the lowest point on the floor."""
