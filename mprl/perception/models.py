@@ -36,6 +36,10 @@ _PLACES = {
     "curl": "selfsupervised.contrastive:Curl",
     "masked_autoencoder": "selfsupervised.masked:MaskedAutoEncoder",
     "dino": "selfsupervised.dino:DINO",
+    "pose_regression": "pose2d.regression:PoseRegression",
+    "cpm": "pose2d.cpm:CPM",
+    "paf": "pose2d.paf:PAF",
+    "vitpose": "pose2d.vitpose:ViTPose",
 }
 NAMES = tuple(_PLACES)
 _PLACES["each_picture"] = "each:EachPicture"  # made of another one: mprl.perception.each

@@ -16,6 +16,7 @@ SHAPES |= dict.fromkeys(("rnn", "lstm", "gru", "tcn", "causal_transformer", "his
 
 
 SIZES = dict.fromkeys(models.NAMES, 16) | {"vq_vae": 50}  # 5 x 5 cells of 2 numbers
+SIZES |= dict.fromkeys(("pose_regression", "cpm", "paf", "vitpose"), 51)  # 17 keypoints
 
 
 def made(name):
