@@ -242,6 +242,22 @@ class ImuOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pose2dOptions(Options):
+    """2-D pose: models that learn from rendered people in the same time, on motions, bodies and clothes that are new to them."""
+
+    training: Annotated[float, tyro.conf.arg(metavar="S")] = 300.0
+    """of the processor for which each model is trained"""
+    pictures: Annotated[int, tyro.conf.arg(metavar="N")] = 7000
+    """of one person that are learned from; half as many of several"""
+    seed: int = 0
+    """of pictures and models"""
+    seconds: Annotated[float, tyro.conf.arg(metavar="S")] = 10.0
+    """for the comparison of drawing"""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs/pose2d")
+    """where pictures and models are; those that are finished there are read back"""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PixelsOptions(Options):
     """Agents that see pictures only: learning curves and returns of runs of `mprl train --perception`, beside those that see the state."""
 
@@ -328,6 +344,7 @@ def main(argv: Sequence[str]) -> int:
         "motion": (MotionOptions, motion),
         "perception": (PerceptionOptions, perception),
         "imu": (ImuOptions, imu),
+        "pose2d": (Pose2dOptions, pose2d),
         "pixels": (PixelsOptions, pixels),
         "memory": (MemoryOptions, memory),
         "terrain": (TerrainOptions, terrain),
@@ -491,6 +508,14 @@ def imu(options: ImuOptions) -> Measured:
     o = options
     given = os.environ.get("MPRL_MOCAP")
     return measure(o.mocap or (Path(given) if given else None), o.cycles, o.methods, o.clips, o.seed, o.threads)
+
+
+def pose2d(options: Pose2dOptions) -> Measured:
+    """Figures of 2-D pose."""
+    from mprl.scripts.benchmarks.pose2d import measure
+
+    o = options
+    return measure(o.training, o.pictures, o.seconds, o.seed, o.out, page().parent if o.write else o.out)
 
 
 def pixels(options: PixelsOptions) -> Measured:

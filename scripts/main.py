@@ -38,6 +38,7 @@ COMMANDS = {
     "plot": "pictures of learning curves, value functions and policies",
     "list": "names of environments, agents and motions",
     "perception": "train models that see, and measure them",
+    "pose": "train models that find people in pictures, and find them in videos",
     "motion": "look into motion files, convert them, play them",
     "benchmark": "our figures beside those of others and of the limit",
 }

@@ -7,6 +7,7 @@ Neither frame rate nor image size are in it.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -89,3 +90,21 @@ def _read(path: Path, contents: dict[int, Any]) -> Detections:
     except PerceptionError as error:
         raise MotionFormatError(str(error)) from None
     return Detections(path, layout, *by_number(path, found))
+
+
+def write(found: Detections, path: str | Path) -> Path:
+    """Write people as one list of frames, which `read` reads; neither frame rate nor image size are in it.
+
+    Raises:
+        MotionFormatError: it cannot be written.
+    """
+    frames = []
+    for people in found.frames:
+        rows = [[round(value, 4) for value in one.keypoints.reshape(-1).tolist()] for one in people]
+        frames.append({"version": 1.3, "people": [{"person_id": [-1], _KEYS[0]: row} for row in rows]})
+    path = Path(path)
+    try:
+        path.write_text(json.dumps(frames), encoding="utf-8")
+    except OSError as error:
+        raise MotionFormatError(f"{path}: cannot be written: {error.strerror}") from None
+    return path
