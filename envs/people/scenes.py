@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 from mprl.envs.people.backgrounds import BACKGROUNDS, background
 from mprl.envs.people.camera import Camera, looking_at
 from mprl.envs.people.clothes import PATTERNS, Wardrobe
+from mprl.envs.people.light import lit, photographed
 from mprl.envs.people.poses import Poses
 from mprl.envs.people.rasteriser import rasterise
+from mprl.envs.people.staging import BOX, Person, beside, box_before
 from mprl.errors import SettingError, number
 from mprl.motion.body.joints import JOINTS, from_smpl
 from mprl.motion.body.landmarks import SMPL_INDEX
@@ -30,7 +32,7 @@ Array = NDArray[np.float32]
 
 LAYOUT = "coco_17"
 OUTSIDE, HIDDEN, SEEN = 0, 1, 2  # of a keypoint: not in the picture; behind a box or somebody else; neither
-_FINE = 2  # samples along a pixel's side
+_FINE = 2  # samples along a pixel's side, as `photographed` has it
 _NOBODY = -1
 
 
@@ -110,11 +112,6 @@ class Picture(NamedTuple):
     clip: int
 
 
-class _Person(NamedTuple):
-    vertices: Array  # (V, 3) m, in the world
-    keypoints: Array  # (K, 3) m
-
-
 class Studio:
     """Draws people.
 
@@ -142,7 +139,7 @@ class Studio:
         # posed with nobody of another picture: the last bits of a matrix product depend on how many rows it has
         return self._picture(self._posed(pose, rng.normal(0.0, size.shape, (count, self.body.num_betas))), int(clip[0]), rng)
 
-    def _posed(self, pose: Array, betas: NDArray[np.float64]) -> list[_Person]:
+    def _posed(self, pose: Array, betas: NDArray[np.float64]) -> list[Person]:
         """People who stand, lie or jump at the origin, the lowest point on the floor."""
         found = self.body(torch.as_tensor(betas).float(), torch.as_tensor(pose))
         vertices = from_smpl(found.vertices).numpy()
@@ -150,11 +147,11 @@ class Studio:
         keypoints[:, list(self._joints)] = from_smpl(found.joints).numpy()[:, list(self._joints.values())]
         keypoints[:, list(self._landmarks)] = vertices[:, list(self._landmarks.values())]
         ground = np.concatenate([vertices[..., :2].mean(axis=1), vertices[..., 2].min(axis=1)[:, None]], axis=1)[:, None]
-        return [_Person(*both) for both in zip(vertices - ground, keypoints - ground, strict=True)]
+        return [Person(*both) for both in zip(vertices - ground, keypoints - ground, strict=True)]
 
-    def _picture(self, people: list[_Person], clip: int, rng: np.random.Generator) -> Picture:
+    def _picture(self, people: list[Person], clip: int, rng: np.random.Generator) -> Picture:
         size = self.scenery
-        people = _placed(people, rng, size.apart)
+        people = beside(people, rng, size.apart)
         framed = people[:1] if size.focus == "first" else people
         camera = _camera(np.concatenate([one.vertices for one in framed]), rng, size)
         fine = camera.scaled(_FINE)
@@ -163,8 +160,8 @@ class Studio:
         colours = [self._wardrobe.dress(rng, size.patterns) for _ in people]
         vertices, faces = [one.vertices for one in people], [self._faces] * len(people)
         if rng.random() < size.boxes:
-            corners = _box(people[rng.integers(len(people))], camera, rng)
-            vertices, faces = [*vertices, corners], [*faces, _BOX]
+            corners = box_before(people[rng.integers(len(people))], camera, rng)
+            vertices, faces = [*vertices, corners], [*faces, BOX]
             colours.append(np.repeat(rng.random((6, 3)), 2, axis=0).astype(np.float32))
         owner = np.repeat(np.arange(len(faces)), [len(each) for each in faces])
         owner[owner >= len(people)] = _NOBODY
@@ -174,14 +171,14 @@ class Studio:
         points = np.concatenate(vertices)
         projected, depth = fine.project(points)
         buffers = rasterise(projected, depth, triangles, height, width)
-        if buffers.depth.min() < 0.2 or depth.min() < 0.2:  # the camera is inside somebody: rare, and no picture
-            return self._picture([_Person(*one) for one in people], clip, rng)
+        if depth.min() < 0.2:  # somebody else stands where the camera is: rare, and no picture
+            return self._picture(people, clip, rng)
 
         shows = buffers.face >= 0
         seen, which = np.unique(buffers.face[shows], return_inverse=True)
         canvas = background(rng, camera, size.height, size.width, size.backgrounds).repeat(_FINE, axis=0).repeat(_FINE, axis=1)
-        canvas[shows] = _lit(np.concatenate(colours)[seen], points, triangles[seen], rng)[which]
-        image = _photographed(canvas, rng, size)
+        canvas[shows] = lit(np.concatenate(colours)[seen], points, triangles[seen], rng)[which]
+        image = photographed(canvas, rng, size.noise, size.blur)
 
         person = np.where(shows, owner[buffers.face], _NOBODY)
         keypoints, visible = np.zeros((size.people, self._count, 2), np.float32), np.zeros((size.people, self._count), np.uint8)
@@ -229,20 +226,6 @@ def _places() -> tuple[dict[int, int], dict[int, int]]:
     return joints, landmarks
 
 
-def _placed(people: list[_Person], rng: np.random.Generator, apart: tuple[float, float]) -> list[_Person]:
-    """People beside one another on the floor, each turned anyhow."""
-    spots, placed = [np.zeros(2)], []
-    for _ in people[1:]:
-        turn = 2 * np.pi * rng.random()
-        spots.append(spots[-1] + rng.uniform(*apart) * np.array([np.cos(turn), np.sin(turn)]))
-    for one, spot in zip(people, spots, strict=True):
-        turn = 2 * np.pi * rng.random()
-        turned = np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]], np.float32)
-        offset = np.array([*spot, 0], np.float32)
-        placed.append(_Person(*(points @ turned.T + offset for points in one)))
-    return placed
-
-
 def _camera(points: Array, rng: np.random.Generator, size: Scenery) -> Camera:
     middle = (points.min(axis=0) + points.max(axis=0)) / 2
     reach = float(np.linalg.norm(points - middle, axis=1).max())
@@ -250,55 +233,6 @@ def _camera(points: Array, rng: np.random.Generator, size: Scenery) -> Camera:
     camera = looking_at(middle, 2 * np.pi * rng.random(), float(elevation), reach + rng.uniform(*size.distance), float(roll))
     shift = rng.uniform(-size.shift, size.shift, 2)
     return camera.framed(points, size.height, size.width, float(rng.uniform(*size.fill)), (float(shift[0]), float(shift[1])))
-
-
-_CUBE = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)], np.float32)
-_BOX = np.array(
-    [[0, 1, 3], [0, 3, 2], [4, 6, 7], [4, 7, 5], [0, 4, 5], [0, 5, 1], [2, 3, 7], [2, 7, 6], [0, 2, 6], [0, 6, 4], [1, 5, 7], [1, 7, 3]]
-)  # outwards counter-clockwise
-
-
-def _box(person: _Person, camera: Camera, rng: np.random.Generator) -> Array:
-    """Corners (8, 3) m of a box between the camera and a part of somebody."""
-    target = person.keypoints[rng.integers(len(person.keypoints))]
-    at = target + rng.uniform(0.2, 0.5) * (camera.position - target)
-    turn = 2 * np.pi * rng.random()
-    turned = np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]], np.float32)
-    return (_CUBE * rng.uniform(0.08, 0.4, 3).astype(np.float32)) @ turned.T + at.astype(np.float32)
-
-
-def _lit(colours: Array, points: Array, triangles: NDArray[np.int64], rng: np.random.Generator) -> Array:
-    """Colours (F, 3) of triangles in the light of a sky, a floor and one lamp."""
-    a, b, c = (points[triangles[:, corner]] for corner in range(3))
-    (ux, uy, uz), (vx, vy, vz) = (b - a).T, (c - a).T
-    normal = np.stack([uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx], axis=1)
-    normal /= np.sqrt((normal**2).sum(axis=1, keepdims=True)) + 1e-12
-    lamp = rng.normal(size=3)
-    lamp[2] = abs(lamp[2]) + 0.3
-    lamp /= np.linalg.norm(lamp)
-    tint = rng.uniform(0.85, 1.0, (2, 3))
-    sky = rng.uniform(0.45, 0.8) * (1.0 + 0.25 * normal[:, 2:]) * tint[0]
-    direct = rng.uniform(0.2, 0.7) * np.maximum(normal @ lamp, 0)[:, None] * tint[1]
-    return (colours * (sky + direct)).astype(np.float32)
-
-
-def _photographed(canvas: Array, rng: np.random.Generator, size: Scenery) -> NDArray[np.uint8]:
-    """What a camera makes of it: pixels as means, exposure, blur and noise."""
-    image = canvas.reshape(size.height, _FINE, size.width, _FINE, 3).mean(axis=(1, 3))
-    if rng.random() < size.blur and size.height % 2 == size.width % 2 == 0:
-        coarse = image.reshape(size.height // 2, 2, size.width // 2, 2, 3).mean(axis=(1, 3))
-        image = _doubled(_doubled(coarse, 0), 1)
-    image = (image - 0.5) * rng.uniform(0.75, 1.2) + rng.uniform(0.42, 0.62)
-    image = image + rng.normal(0.0, size.noise * rng.random() + 1e-6, image.shape)
-    return (255 * image.clip(0, 1) + 0.5).astype(np.uint8)
-
-
-def _doubled(image: Array, axis: int) -> Array:
-    """Twice as many pixels along an axis, by linear interpolation."""
-    image = np.moveaxis(image, axis, 0)
-    padded = np.concatenate([image[:1], image, image[-1:]])
-    fine = np.stack([0.25 * padded[:-2] + 0.75 * padded[1:-1], 0.75 * padded[1:-1] + 0.25 * padded[2:]], axis=1)
-    return np.moveaxis(fine.reshape(2 * len(image), *image.shape[1:]), 0, axis)
 
 
 def _bounds(points: Array, height: int, width: int) -> Array:
