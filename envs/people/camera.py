@@ -30,7 +30,8 @@ class Camera:
         """Points of the world (..., 3) m in the picture: (..., 2) px, and their depth along the axis (...) m, negative behind."""
         seen = (points - self.position) @ self.rotation.T
         depth = seen[..., 2]
-        return self.focal * seen[..., :2] / np.where(depth == 0, 1e-9, depth)[..., None] + np.asarray(self.centre, points.dtype), depth
+        places = self.focal * seen[..., :2] / np.where(depth == 0, 1e-9, depth)[..., None] + np.asarray(self.centre)
+        return places.astype(np.float32), depth.astype(np.float32)
 
     def rays(self, height: int, width: int) -> Array:
         """Where pixels look, (H, W, 3): directions in the world whose part along the axis is 1."""

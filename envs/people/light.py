@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -42,7 +44,7 @@ def photographed(canvas: Array, rng: np.random.Generator, noise: float, blur: fl
     return (255 * image.clip(0, 1) + 0.5).astype(np.uint8)
 
 
-def _doubled(image: Array, axis: int) -> Array:
+def _doubled(image: NDArray[Any], axis: int) -> NDArray[Any]:
     """Twice as many pixels along an axis, by linear interpolation."""
     image = np.moveaxis(image, axis, 0)
     padded = np.concatenate([image[:1], image, image[-1:]])

@@ -18,7 +18,8 @@ from mprl.motion.clip import MotionClip
 
 Array = NDArray[np.float32]
 
-_UPPER = [joint for joint, name in enumerate(JOINTS) if not any(part in name for part in ("pelvis", "hip", "knee", "ankle", "foot"))]
+_LOWER = ("pelvis", "hip", "knee", "ankle", "foot")
+_UPPER = np.array([joint for joint, name in enumerate(JOINTS) if not any(part in name for part in _LOWER)])
 
 
 @dataclass(frozen=True)

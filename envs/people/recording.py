@@ -60,7 +60,7 @@ def record_people(folder: str | Path, studio: Studio, samples: int, seed: int = 
         while writer.samples < samples:
             first = writer.samples
             drawn = studio.draw(min(_AT_ONCE, samples - first), seed, first)
-            rows = [{**one._asdict(), "episode": first + place} for place, one in enumerate(drawn)]
+            rows = [{**vars(one), "episode": first + place} for place, one in enumerate(drawn)]
             writer.add({name: np.stack([row[name] for row in rows]).astype(dtype, copy=False) for name, (dtype, _) in known.items()})
             advance(writer.samples)
     return Dataset(folder)

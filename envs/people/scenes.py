@@ -9,7 +9,7 @@ A picture follows from the seed and its number alone. Nothing is drawn with Open
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -88,7 +88,8 @@ SINGLE = Scenery()
 SEVERAL = Scenery(128, 128, people=3, others=0.75, focus="all", fill=(0.75, 0.98), elevation=(-5.0, 30.0), roll=5.0, boxes=0.25)
 
 
-class Picture(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Picture:
     """A picture and what is in it; P is `Scenery.people`, of whom the first `count` are there, K the keypoints of `LAYOUT`.
 
     Attributes:
@@ -235,7 +236,7 @@ def _camera(points: Array, rng: np.random.Generator, size: Scenery) -> Camera:
     return camera.framed(points, size.height, size.width, float(rng.uniform(*size.fill)), (float(shift[0]), float(shift[1])))
 
 
-def _bounds(points: Array, height: int, width: int) -> Array:
+def _bounds(points: NDArray[Any], height: int, width: int) -> Array:
     """The box around points, as far as it is in the picture: left, top, width, height."""
     size = np.array([width, height])
     low, high = points.min(axis=0).clip(0, size), points.max(axis=0).clip(0, size)

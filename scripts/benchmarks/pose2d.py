@@ -383,7 +383,7 @@ def drawing(seconds: float) -> list[Figure]:
         return 8 / (time.process_time() - began)
 
     with _Uploaded(96) as peer:
-        ways = {"mesh": mesh, "peer": peer, "all": lambda: studio.draw(1, first=next(number))}
+        ways: dict[str, Callable[[], Any]] = {"mesh": mesh, "peer": peer, "all": lambda: studio.draw(1, first=next(number))}
         m = medians(alternate({name: functools.partial(rate, way) for name, way in ways.items()}, seconds))
     against = (
         "peer MuJoCo's renderer: the same mesh uploaded anew, drawn as colours and as labels, one sample for a pixel where ours has four"

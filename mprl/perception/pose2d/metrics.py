@@ -39,8 +39,6 @@ def pck(found: Tensor, truth: Tensor, counted: Tensor, share: float = 0.2, layou
     Returns:
         Which are right and counted, and which are counted, (B, K) bool. The metric is the ratio of their sums.
     """
-    if truth.shape[-2] != len(layouts.points(layout)):
-        return torch.zeros_like(counted), torch.zeros_like(counted)
     far = torch.linalg.vector_norm(found - truth, dim=-1) > share * torso(truth, layout)[:, None]
     return counted & ~far, counted
 

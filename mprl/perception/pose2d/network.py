@@ -22,7 +22,7 @@ from mprl.errors import SettingError
 from mprl.perception.encoders import layers
 from mprl.perception.encoders.resnet import Block
 from mprl.perception.network import Batch, Metrics, Network, check_image
-from mprl.perception.pose2d import heatmaps, metrics
+from mprl.perception.pose2d import heatmaps, layouts, metrics
 
 STRIDE = 4  # px along a cell of the heatmaps
 
@@ -58,8 +58,8 @@ class PoseNetwork(Network):
         return torch.cat([2 * found[..., :2] / size - 1, found[..., 2:]], -1).flatten(1)
 
     def judged(self, found: Tensor, batch: Batch) -> Metrics:
-        """Share of the seen keypoints that are within a fifth of the torso (one person only)."""
-        if batch["keypoints"].ndim != 3:
+        """Share of the seen keypoints that are within a fifth of the torso: of one person, with COCO's keypoints, which have a torso."""
+        if batch["keypoints"].ndim != 3 or self.points != len(layouts.points("coco_17")):
             return {}
         right, counted = metrics.pck(found[..., :2], batch["keypoints"], batch["visible"] == 2)
         return {"pck": right.sum() / counted.sum().clamp(min=1)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -65,7 +66,7 @@ class PAF(HeatmapNetwork):
     def stages(self, images: Tensor) -> list[Tensor]:
         return [each[:, : self.points] for each in self.told(images)]
 
-    def people(self, images: Tensor, **settings: float) -> list[Tensor]:
+    def people(self, images: Tensor, **settings: Any) -> list[Tensor]:
         """Everybody in each picture: keypoints (P, K, 3) in px with their heatmaps' values, 0 where not found, the surest first.
 
         Args:
