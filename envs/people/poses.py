@@ -46,15 +46,9 @@ class Poses:
         Raises:
             MprlError: a motion that is not there, is broken, or has joints that cannot be told.
         """
-        from mprl.motion import SmplCharacter
-        from mprl.motion.retarget import retarget, target_of
-
-        target = target_of(SmplCharacter())
         poses, which, names = [], [], []
         for number, motion in enumerate(motions() if clips is None else clips):
-            clip = motion if isinstance(motion, MotionClip) else load(motion)
-            if clip.skeleton.names != JOINTS:
-                clip = retarget(clip, target, clean=False)  # where feet touch a floor does not matter: people are put onto it
+            clip = on_body(motion if isinstance(motion, MotionClip) else load(motion))
             for each in (clip, edit.mirror(clip)):
                 poses.append(rotations_to_pose(torch.tensor(each.rotations)).float().numpy())
                 which.append(np.full(len(poses[-1]), number))
@@ -90,3 +84,17 @@ class Poses:
             random = pose_corrections.random_poses(len(is_free), rng)
             pose[is_free, 1:] = rot.to_rotation_vector(random)[:, 1:].float().numpy()
         return pose, clip
+
+
+def on_body(clip: MotionClip) -> MotionClip:
+    """A clip of SMPL's joints as it is, another one retargeted, plainly: where feet touch the floor is not looked after.
+
+    Raises:
+        SettingError, UnknownNameError: joints that cannot be told.
+    """
+    if clip.skeleton.names == JOINTS:
+        return clip
+    from mprl.motion import SmplCharacter
+    from mprl.motion.retarget import retarget, target_of
+
+    return retarget(clip, target_of(SmplCharacter()), clean=False)

@@ -21,7 +21,7 @@ from mprl.envs.people.clothes import PATTERNS, Wardrobe
 from mprl.envs.people.light import lit, photographed
 from mprl.envs.people.poses import Poses
 from mprl.envs.people.rasteriser import rasterise
-from mprl.envs.people.staging import BOX, Person, beside, box_before
+from mprl.envs.people.staging import BOX, Person, beside, box_before, grounded
 from mprl.errors import SettingError, number
 from mprl.motion.body.joints import JOINTS, from_smpl
 from mprl.motion.body.landmarks import SMPL_INDEX
@@ -34,6 +34,7 @@ LAYOUT = "coco_17"
 OUTSIDE, HIDDEN, SEEN = 0, 1, 2  # of a keypoint: not in the picture; behind a box or somebody else; neither
 _FINE = 2  # samples along a pixel's side, as `photographed` has it
 _NOBODY = -1
+_NEAREST = 0.2  # m: of anybody to the camera
 
 
 @dataclass(frozen=True)
@@ -133,28 +134,41 @@ class Studio:
         """Pictures number `first` and following of a seed."""
         return [self._draw(np.random.default_rng([seed, first + number])) for number in range(count)]
 
+    def posed(self, pose: Array, betas: NDArray[np.float64], translation: Array | None = None) -> list[Person]:
+        """Bodies in the world.
+
+        Args:
+            pose: axis-angle of SMPL's joints in SMPL's frame, (N, 24, 3) rad.
+            betas: shapes, (N, S).
+            translation: of the pelvis from where it is at rest, in SMPL's frame, (N, 3) m.
+        """
+        moved = None if translation is None else torch.as_tensor(translation).float()
+        found = self.body(torch.as_tensor(betas).float(), torch.as_tensor(pose), moved)
+        vertices = from_smpl(found.vertices).numpy()
+        keypoints = np.empty((len(pose), len(layouts.points(LAYOUT)), 3), np.float32)
+        keypoints[:, list(self._joints)] = from_smpl(found.joints).numpy()[:, list(self._joints.values())]
+        keypoints[:, list(self._landmarks)] = vertices[:, list(self._landmarks.values())]
+        return [Person(*both) for both in zip(vertices, keypoints, strict=True)]
+
     def _draw(self, rng: np.random.Generator) -> Picture:
         size = self.scenery
         count = 1 + int((rng.random(size.people - 1) < size.others).sum())
         pose, clip = self.poses.draw(count, rng)
         # posed with nobody of another picture: the last bits of a matrix product depend on how many rows it has
-        return self._picture(self._posed(pose, rng.normal(0.0, size.shape, (count, self.body.num_betas))), int(clip[0]), rng)
-
-    def _posed(self, pose: Array, betas: NDArray[np.float64]) -> list[Person]:
-        """People who stand, lie or jump at the origin, the lowest point on the floor."""
-        found = self.body(torch.as_tensor(betas).float(), torch.as_tensor(pose))
-        vertices = from_smpl(found.vertices).numpy()
-        keypoints = np.empty((len(pose), len(layouts.points(LAYOUT)), 3), np.float32)
-        keypoints[:, list(self._joints)] = from_smpl(found.joints).numpy()[:, list(self._joints.values())]
-        keypoints[:, list(self._landmarks)] = vertices[:, list(self._landmarks.values())]
-        ground = np.concatenate([vertices[..., :2].mean(axis=1), vertices[..., 2].min(axis=1)[:, None]], axis=1)[:, None]
-        return [Person(*both) for both in zip(vertices - ground, keypoints - ground, strict=True)]
+        people = self.posed(pose, rng.normal(0.0, size.shape, (count, self.body.num_betas)))
+        return self._picture([grounded(one) for one in people], int(clip[0]), rng)
 
     def _picture(self, people: list[Person], clip: int, rng: np.random.Generator) -> Picture:
+        people = beside(people, rng, self.scenery.apart)
+        framed = people[:1] if self.scenery.focus == "first" else people
+        camera = view(np.concatenate([one.vertices for one in framed]), rng, self.scenery)
+        if min(float(camera.project(one.vertices)[1].min()) for one in people) < _NEAREST:  # somebody stands where the camera is: rare
+            return self._picture(people, clip, rng)
+        return self.shot(people, camera, clip, rng)
+
+    def shot(self, people: list[Person], camera: Camera, clip: int, rng: np.random.Generator) -> Picture:
+        """People through a camera; clothes, light, background, boxes and noise are drawn."""
         size = self.scenery
-        people = beside(people, rng, size.apart)
-        framed = people[:1] if size.focus == "first" else people
-        camera = _camera(np.concatenate([one.vertices for one in framed]), rng, size)
         fine = camera.scaled(_FINE)
         height, width = _FINE * size.height, _FINE * size.width
 
@@ -172,9 +186,6 @@ class Studio:
         points = np.concatenate(vertices)
         projected, depth = fine.project(points)
         buffers = rasterise(projected, depth, triangles, height, width)
-        if depth.min() < 0.2:  # somebody else stands where the camera is: rare, and no picture
-            return self._picture(people, clip, rng)
-
         shows = buffers.face >= 0
         seen, which = np.unique(buffers.face[shows], return_inverse=True)
         canvas = background(rng, camera, size.height, size.width, size.backgrounds).repeat(_FINE, axis=0).repeat(_FINE, axis=1)
@@ -227,7 +238,8 @@ def _places() -> tuple[dict[int, int], dict[int, int]]:
     return joints, landmarks
 
 
-def _camera(points: Array, rng: np.random.Generator, size: Scenery) -> Camera:
+def view(points: Array, rng: np.random.Generator, size: Scenery) -> Camera:
+    """A camera that frames points (N, 3) m as a scenery says."""
     middle = (points.min(axis=0) + points.max(axis=0)) / 2
     reach = float(np.linalg.norm(points - middle, axis=1).max())
     elevation, roll = np.radians(rng.uniform(*size.elevation)), np.radians(rng.uniform(-size.roll, size.roll))

@@ -24,6 +24,12 @@ class Person(NamedTuple):
     keypoints: Array
 
 
+def grounded(person: Person) -> Person:
+    """At the origin, the lowest point on the floor."""
+    middle, low = person.vertices[:, :2].mean(axis=0), person.vertices[:, 2].min()
+    return Person(*(points - np.array([*middle, low], np.float32) for points in person))
+
+
 def beside(people: list[Person], rng: np.random.Generator, apart: tuple[float, float]) -> list[Person]:
     """People beside one another on the floor, each turned anyhow."""
     spots, placed = [np.zeros(2)], []

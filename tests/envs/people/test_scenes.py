@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from mprl.envs.people.clothes import PARTS
-from mprl.envs.people.poses import Poses
+from mprl.envs.people.film import film
+from mprl.envs.people.poses import Poses, on_body
 from mprl.envs.people.recording import record_people
 from mprl.envs.people.scenes import HIDDEN, OUTSIDE, SEEN, SEVERAL, SINGLE, Picture, Scenery, Studio, visibility
 from mprl.errors import DatasetError, SettingError
+from mprl.motion import edit, load
 from mprl.motion.body import pose_corrections
 from mprl.perception.pose2d import layouts
 
@@ -118,6 +120,23 @@ def test_a_dataset_that_was_interrupted_comes_to_the_same_pictures(poses: Poses,
     assert all((batches[0][name] == batches[1][name]).all() for name in batches[0])
     with pytest.raises(DatasetError, match="seed 5, not 6"):
         record_people(tmp_path / "once", studio, 6, seed=6, progress=False)
+
+
+def test_a_film_is_of_one_person_before_one_background_and_keypoints_are_the_clips_joints(poses: Poses):
+    clip = on_body(edit.trim(load("walk"), 0.0, 0.2))
+    pictures = film(Studio(poses), clip, seed=4, scenery=replace(ALONE, height=48, width=48, noise=0.0, blur=0.0))
+    assert len(pictures) == clip.num_frames
+    first, last = pictures[0], pictures[-1]
+    nobody = (first.person == 0) & (last.person == 0)
+    nobody[1:, 1:] &= nobody[:-1, :-1]
+    nobody[:-1, :-1] &= nobody[1:, 1:]  # a pixel at an edge shows both
+    assert np.abs(first.image.astype(int) - last.image)[nobody].mean() < 1
+    # the hips' middle moves as the root does: by the same way in the picture for the same way in the world, far from the camera
+    hips = np.array([one.keypoints[0, [11, 12]].mean(axis=0) for one in pictures])
+    steps = np.linalg.norm(np.diff(clip.root_position, axis=0), axis=1)
+    seen = np.linalg.norm(np.diff(hips, axis=0), axis=1)
+    assert seen.sum() > 0
+    assert seen / seen.sum() == pytest.approx(steps / steps.sum(), abs=0.1)
 
 
 def test_scenery_that_cannot_be_is_told_in_a_line():
