@@ -42,7 +42,7 @@ HELD_OUT = ("kick", "squat", "crawl")  # motions; the others are learned from
 NEW_PATTERNS, NEW_BACKGROUNDS = ("hoops", "spots"), ("clutter",)
 COLUMNS = ("job", "model", "PCK@.2", "hidden", "known motions", "AP", "AP50", "AR", "pictures/s", "updates")
 POINTS = layouts.points("coco_17")
-BATCH = 32
+BATCH = 16
 WEIGHTS = (0.02, 0.05, 0.1, 0.2, 0.4)  # of springs; chosen on pictures of known motions
 
 

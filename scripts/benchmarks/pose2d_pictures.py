@@ -20,7 +20,7 @@ _SHOWN = 8  # pictures in a row
 
 def sheet(single: Mapping[str, Tensor], several: Mapping[str, Tensor], out: Path) -> Path:
     """Pictures that are learned from, with their true keypoints: hidden ones hollow."""
-    figure = new_figure(9.0, 6.2)
+    figure = new_figure(9.0, 4.5)
     figure.set_layout_engine("none")
     shown = [(single, place) for place in range(24)] + [(several, place) for place in range(8)]
     for place, (batch, number) in enumerate(shown):

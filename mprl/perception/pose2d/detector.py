@@ -24,10 +24,11 @@ from mprl.perception.pose2d.network import PoseNetwork
 from mprl.perception.pose2d.paf import PAF
 from mprl.perception.pose2d.samples import around, back, cut
 
-_SURE = 0.2  # of a keypoint's confidence, above which it tells where the person is
+_SURE = 0.1  # of a keypoint's confidence, above which it tells where the person is
 _ENOUGH = 5  # such keypoints make a person
+_SHRINKS = 0.9  # from frame to frame, at most: feet that are missed once must not be cut off from then on
 _LOOKS = 3  # closer and closer, at a frame without a person in the one before
-_CLOSE = 1.35  # of the piece that is looked at over the box around keypoints, which hands, feet and hair stick out of
+_CLOSE = 1.5  # of the piece that is looked at over the box around keypoints, which hands, feet and hair stick out of
 
 
 class Detector:
@@ -58,7 +59,7 @@ class Detector:
                 yield self._look(image, whole, 1.0)
                 continue
             seen = None if box is None else self._look(image, box, _CLOSE)
-            box = None if seen is None else _box(seen[0])
+            box = None if seen is None else _box(seen[0], box)
             if seen is None or box is None:  # the first frame, or lost
                 seen, box = self._approached(image, whole)
             yield image.new_zeros(0, self.network.points, 3) if box is None else seen
@@ -88,10 +89,13 @@ class Detector:
         return cut(image, piece, self.network.height, self.network.width)
 
 
-def _box(keypoints: Tensor) -> Tensor | None:
+def _box(keypoints: Tensor, before: Tensor | None = None) -> Tensor | None:
     """Around the keypoints (K, 3) that are sure, (1, 4): left, top, width, height; None where there are too few."""
     sure = keypoints[keypoints[:, 2] > _SURE, :2]
     if len(sure) < _ENOUGH:
         return None
     low, high = sure.amin(0), sure.amax(0)
-    return torch.cat([low, (high - low).clamp(min=4.0)])[None]
+    size = (high - low).clamp(min=4.0)
+    if before is not None:
+        size = torch.maximum(size, _SHRINKS * before[0, 2:])
+    return torch.cat([(low + high - size) / 2, size])[None]
