@@ -2,80 +2,39 @@
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import mujoco
 import numpy as np
 import torch
 from torch import Tensor
 
-from mprl.envs.people.camera import looking_at
-from mprl.envs.people.clothes import PATTERNS
-from mprl.envs.people.light import lit
-from mprl.envs.people.poses import Poses
-from mprl.envs.people.rasteriser import rasterise
-from mprl.envs.people.recording import record_people
-from mprl.envs.people.scenes import BACKGROUNDS, SEVERAL, SINGLE, Scenery, Studio
-from mprl.motion import motions
-from mprl.motion.body.joints import from_smpl
-from mprl.motion.body.smpl import SmplBody
-from mprl.perception import models
 from mprl.perception.datasets import Dataset
-from mprl.perception.plug import CONFIG, Perception
-from mprl.perception.pose2d import heatmaps, layouts, metrics, pictorial
+from mprl.perception.pose2d import heatmaps, metrics, pictorial
 from mprl.perception.pose2d.network import STRIDE
 from mprl.perception.pose2d.pictorial import Springs
-from mprl.perception.pose2d.samples import PoseSamples, around, back, cut, spec
-from mprl.perception.trainer import Trainer, TrainerSettings
+from mprl.perception.pose2d.samples import around, back, cut
 from mprl.scripts.benchmarks.environment import Measured
+from mprl.scripts.benchmarks.pose2d_drawing import drawing
+from mprl.scripts.benchmarks.pose2d_learning import (
+    BATCH,
+    CONTESTANTS,
+    HELD_OUT,
+    everything,
+    folder_of,
+    inputs,
+    learned,
+    recorded,
+    true_poses,
+)
 from mprl.scripts.benchmarks.pose2d_pictures import detections, sheet
-from mprl.scripts.benchmarks.report import Figure, Overview, alternate, medians
-from mprl.simulation.rendering import Offscreen
+from mprl.scripts.benchmarks.report import Figure, Overview
 
-HELD_OUT = ("kick", "squat", "crawl")  # motions; the others are learned from
-NEW_PATTERNS, NEW_BACKGROUNDS = ("hoops", "spots"), ("clutter",)
 COLUMNS = ("job", "model", "PCK@.2", "hidden", "known motions", "AP", "AP50", "AR", "pictures/s", "updates")
-POINTS = layouts.points("coco_17")
-BATCH = 16
 WEIGHTS = (0.02, 0.05, 0.1, 0.2, 0.4)  # of springs; chosen on pictures of known motions
-
-
-@dataclass(frozen=True)
-class Contestant:
-    """A model, how it is made, and on which pictures it learns."""
-
-    kind: str
-    settings: dict[str, Any]
-    several: bool = False
-    learning_rate: float = 2e-3
-
-
-CONTESTANTS = {
-    "regression": Contestant("pose_regression", {"refinements": 0}, learning_rate=1e-3),
-    "regression, refined twice (DeepPose)": Contestant("pose_regression", {"refinements": 2}, learning_rate=1e-3),
-    "heatmaps": Contestant("cpm", {"num_stages": 1}),
-    "heatmaps in three stages (CPM)": Contestant("cpm", {"num_stages": 3}),
-    "vision transformer (ViTPose)": Contestant("vitpose", {}, learning_rate=1e-3),
-    "part-affinity fields": Contestant("paf", {}, several=True),
-}
 STRUCTURED = {"heatmaps": "heatmaps, pictorial structures", "heatmaps in three stages (CPM)": "CPM, pictorial structures"}
-
-
-@dataclass(frozen=True)
-class Data:
-    """Pictures by what they are for."""
-
-    learned: Dataset
-    known: Dataset
-    held_out: Dataset
-    several_learned: Dataset
-    several_held_out: Dataset
 
 
 def measure(training: float, pictures: int, seconds: float, seed: int, out: Path, draw: Path | None) -> Measured:
@@ -95,13 +54,13 @@ def measure(training: float, pictures: int, seconds: float, seed: int, out: Path
     found, rates = {}, {}
     trained = {}
     for name, contestant in CONTESTANTS.items():
-        network, updates = learned(contestant, data, training, seed, out / _folder(contestant))
+        network, updates = learned(contestant, data, training, seed, out / folder_of(contestant, training))
         trained[name] = network
         if contestant.several:
             continue
         found[name], rates[name] = estimates(network.estimate, held_out)
         rows.append(row("one person", name, found[name], held_out, estimates(network.estimate, known)[0], known, rates[name], updates))
-    springs = Springs.fitted(*_true_poses(data.learned), STRIDE)
+    springs = Springs.fitted(*true_poses(data.learned), STRIDE)
     figures = []
     for name, structured in STRUCTURED.items():
         network = trained[name]
@@ -128,85 +87,6 @@ def measure(training: float, pictures: int, seconds: float, seed: int, out: Path
         detections(held_out, shown, several, {name: people for name, (people, _) in told.items()}, draw / "pose-detections.png")
     settings = {"training_s": training, "pictures": pictures, "seed": seed, "held_out": HELD_OUT}
     return Measured(figures, settings, Overview(COLUMNS, rows))
-
-
-def _folder(contestant: Contestant) -> str:
-    return contestant.kind + "".join(f"_{value}" for value in contestant.settings.values())
-
-
-# --- pictures ---------------------------------------------------------------------------------------------------------------
-
-
-def recorded(out: Path, pictures: int, seed: int) -> Data:
-    """Pictures of each kind, drawn where they are not there yet."""
-    known = Poses.of([name for name in motions() if name not in HELD_OUT])
-    strange = Poses.of(HELD_OUT)
-    plain: dict[str, Any] = {
-        "patterns": tuple(name for name in PATTERNS if name not in NEW_PATTERNS),
-        "backgrounds": tuple(name for name in BACKGROUNDS if name not in NEW_BACKGROUNDS),
-    }
-    new: dict[str, Any] = {"patterns": NEW_PATTERNS, "backgrounds": NEW_BACKGROUNDS}
-
-    def some(name: str, poses: Poses, scenery: Scenery, count: int, number: int) -> Dataset:
-        return record_people(out / "pictures" / name, Studio(poses, scenery), count, 10 * seed + number)
-
-    judged = max(8, min(600, pictures // 10))
-    return Data(
-        some("learned", known, dataclasses.replace(SINGLE, **plain), pictures, 1),
-        some("known", known, dataclasses.replace(SINGLE, **plain), judged // 2, 5),
-        some("held_out", strange, dataclasses.replace(SINGLE, **new), judged, 2),
-        some("several_learned", known, dataclasses.replace(SEVERAL, **plain), pictures // 2, 3),
-        some("several_held_out", strange, dataclasses.replace(SEVERAL, **new), judged // 2, 4),
-    )
-
-
-def everything(dataset: Dataset) -> dict[str, Tensor]:
-    """All of a small dataset."""
-    return next(dataset.batches(len(dataset), seed=None))
-
-
-def inputs(pictures: dict[str, Tensor]) -> Tensor:
-    """Pictures as models read them."""
-    return spec(*pictures["image"].shape[1:3]).prepare(pictures["image"])
-
-
-def _true_poses(dataset: Dataset) -> tuple[Tensor, Tensor]:
-    parts = list(dataset.batches(1024, columns=("keypoints", "visible"), seed=None))
-    return torch.cat([part["keypoints"][:, 0] for part in parts]), torch.cat([part["visible"][:, 0] > 0 for part in parts])
-
-
-# --- learning ---------------------------------------------------------------------------------------------------------------
-
-
-def learned(contestant: Contestant, data: Data, training: float, seed: int, folder: Path) -> tuple[Any, int]:
-    """A model that has learned for so long, or was found; and how many updates that were."""
-    if (folder / CONFIG).exists():
-        model = Perception.load(folder)
-        return model.network.eval(), int((model.source or {}).get("updates", 0))
-    samples = PoseSamples(data.several_learned if contestant.several else data.learned, BATCH, contestant.several)
-    torch.manual_seed(seed)
-    network = models.build(contestant.kind, samples.spec.input_shape, 3 * len(POINTS), **contestant.settings)
-    plan = TrainerSettings(epochs=1, learning_rate=contestant.learning_rate, averaging="ema 0.98", batch_norm_batches=20, seed=seed)
-    updates = Trainer(network, _Lasting(samples, training), plan).fit().updates
-    Perception(network, samples.spec, {"updates": updates}).save(folder)
-    return network.eval(), updates
-
-
-@dataclass
-class _Lasting:
-    """All batches again and again until so much of the processor's time is spent, and at least two."""
-
-    samples: PoseSamples
-    seconds: float
-
-    def __call__(self, generator: torch.Generator) -> Iterator[dict[str, Tensor]]:
-        began, count = time.process_time(), 0
-        while True:
-            for batch in self.samples.batches(generator):
-                if count >= 2 and time.process_time() - began >= self.seconds:
-                    return
-                yield batch
-                count += 1
 
 
 # --- one person -------------------------------------------------------------------------------------------------------------
@@ -249,7 +129,7 @@ def row(
 
 def mean_pose(learned: Dataset, held_out: dict[str, Tensor], known: dict[str, Tensor]) -> tuple[str, ...]:
     """Every picture's keypoints are where they are on average."""
-    keypoints, shown = _true_poses(learned)
+    keypoints, shown = true_poses(learned)
     mean = (keypoints * shown[..., None]).sum(0) / shown.sum(0)[:, None]
     told = torch.cat([mean, torch.ones(len(mean), 1)], 1)
     return row(
@@ -330,65 +210,3 @@ def precision(people: People, pictures: dict[str, Tensor]) -> dict[str, float]:
 def several_row(name: str, people: People, pictures: dict[str, Tensor], rate: float) -> tuple[str, ...]:
     ap = precision(people, pictures)
     return ("one to three people", name, "–", "–", "–", *(f"{ap[key]:.3f}" for key in ("ap", "ap50", "ar")), f"{rate:,.0f}", "–")
-
-
-# --- drawing ----------------------------------------------------------------------------------------------------------------
-
-
-class _Uploaded(Offscreen):
-    """MuJoCo's renderer with one body's mesh, which it is given anew for each picture, as colours and as labels."""
-
-    def __init__(self, size: int) -> None:
-        body = SmplBody.default()
-        scene = mujoco.MjSpec()
-        scene.visual.global_.offwidth = scene.visual.global_.offheight = size
-        scene.visual.quality.offsamples = 0
-        scene.add_mesh(name="body", uservert=body.v_template.numpy().flatten(), userface=body.faces.numpy().flatten())
-        scene.worldbody.add_geom(type=mujoco.mjtGeom.mjGEOM_MESH, meshname="body")
-        self.model = scene.compile()
-        data, camera = mujoco.MjData(self.model), mujoco.MjvCamera()
-        camera.distance = 2.5
-        mujoco.mj_forward(self.model, data)
-        self.scene = mujoco.MjvScene(self.model, 10)
-        self.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 0
-        mujoco.mjv_updateScene(self.model, data, mujoco.MjvOption(), None, camera, mujoco.mjtCatBit.mjCAT_ALL.value, self.scene)
-        self.context = self._open(self.model, size, size, None)
-        self.place, self.size = mujoco.MjrRect(0, 0, size, size), size
-
-    def __call__(self) -> None:
-        mujoco.mjr_uploadMesh(self.model, self.context, 0)
-        for labels in (False, True):
-            self.scene.flags[mujoco.mjtRndFlag.mjRND_SEGMENT] = labels
-            mujoco.mjr_render(self.place, self.scene, self.context)
-            colours, depth = np.zeros((self.size, self.size, 3), np.uint8), np.zeros((self.size, self.size), np.float32)
-            mujoco.mjr_readPixels(colours, depth, self.place, self.context)
-
-
-def drawing(seconds: float) -> list[Figure]:
-    """The rasteriser beside MuJoCo's renderer, and pictures of one person with all that is known of them, a second of the processor."""
-    studio = Studio(Poses.of(["walk"]), dataclasses.replace(SINGLE, people=1))
-    body, number = SmplBody.default(), iter(range(10**9))
-    points, faces, colours = from_smpl(body.v_template).numpy(), body.faces.numpy(), np.full((len(body.faces), 3), 0.5, np.float32)
-    camera = looking_at(points.mean(axis=0), 0.5, 0.1, 2.5).framed(points, 96, 96, 0.9).scaled(2.0)
-
-    def mesh() -> None:
-        shown = rasterise(*camera.project(points), faces, 192, 192)
-        seen, which = np.unique(shown.face[shown.face >= 0], return_inverse=True)
-        lit(colours[seen], points, faces[seen], np.random.default_rng(0))[which]
-
-    def rate(draw: Callable[[], Any]) -> float:
-        began = time.process_time()
-        for _ in range(8):
-            draw()
-        return 8 / (time.process_time() - began)
-
-    with _Uploaded(96) as peer:
-        ways: dict[str, Callable[[], Any]] = {"mesh": mesh, "peer": peer, "all": lambda: studio.draw(1, first=next(number))}
-        m = medians(alternate({name: functools.partial(rate, way) for name, way in ways.items()}, seconds))
-    against = (
-        "peer MuJoCo's renderer: the same mesh uploaded anew, drawn as colours and as labels, one sample for a pixel where ours has four"
-    )
-    return [
-        Figure("drawing", "one body's mesh as colours, labels and depth, 96 x 96", "pictures/s", m["mesh"], m["peer"], against=against),
-        Figure("pictures", "pictures of one person: posed, dressed, drawn, labelled", "pictures/s", m["all"]),
-    ]

@@ -19,10 +19,10 @@ def group(
     fields: Tensor,
     limbs: Sequence[tuple[int, int]],
     stride: float,
-    threshold: float = 0.15,
+    threshold: float = 0.1,
     agreement: float = 0.7,
     least_points: int = 4,
-    least_score: float = 0.2,
+    least_score: float = 0.15,
     most: int = 12,
 ) -> Tensor:
     """Everybody in one picture.
