@@ -370,7 +370,7 @@ def test_the_loop_beside_ours_learns():
 @pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(imitation, "EPISODES", 2)
-    wanted = plan(tmp_path, samples=20_000.0, minutes=None, threads=1)
+    wanted = plan(tmp_path, samples=12_000.0, minutes=None, threads=1)
     stops = iter([True, True])
     monkeypatch.setattr(imitation.train, "stopping", lambda: contextlib.nullcontext(lambda: 15 if next(stops, None) else None))
     with pytest.raises(KeyboardInterrupt):
@@ -381,7 +381,7 @@ def test_a_run_that_was_stopped_goes_on(tmp_path, monkeypatch):
     found = imitation.run("walk", 0, wanted, tmp_path / "walk")
     steps = read_metrics(tmp_path / "walk" / "metrics.csv")["timesteps"]
     iteration = 256 * 16  # the preset's worlds x steps
-    assert steps.tolist() == [iteration * n for n in range(1, 6)] and found.figures["samples_millions"] == 5 * iteration / 1e6
+    assert steps.tolist() == [iteration * n for n in range(1, 4)] and found.figures["samples_millions"] == 3 * iteration / 1e6
 
 
 @pytest.mark.slow
@@ -397,21 +397,21 @@ def test_pictures_are_measured(mprl, can_render):
     ("words", "figures"),
     [
         (
-            ["env", "--train-seconds", "0", "--num-envs", "8", "--memory-worlds", "64", "--seconds", "0.1"],
+            ["env", "--train-seconds", "0", "--num-envs", "2", "--memory-worlds", "64", "--seconds", "0.1"],
             {"step", "step_current_fields", "step_against_async", "single_world"},
         ),
-        (["profile", "--num-envs", "8", "--seconds", "0.1"], {"iteration", "acting_simulation", "learning_networks"}),
+        (["profile", "--num-envs", "2", "--seconds", "0.1"], {"iteration", "acting_simulation", "learning_networks"}),
         (["soak", "--num-envs", "8", "--steps", "4000", "--every", "800"], {"steps", "diverged", "not_finite"}),
         (
-            ["peers", "--num-envs", "8", "--seconds", "0.1", "--round-seconds", "0.1", "--peer-steps", "32"],
+            ["peers", "--num-envs", "2", "--seconds", "0.1", "--round-seconds", "0.1", "--peer-steps", "32"],
             {"sb3_processes", "sb3_batch", "cleanrl_processes", "cleanrl_sync", "cleanrl_batch"},
         ),
-        (["ppo", "--num-envs", "8", "--seconds", "0.1", "--round-seconds", "0.1", "--peer-steps", "32"], {"samples_per_second", "acting"}),
+        (["ppo", "--num-envs", "2", "--seconds", "0.1", "--round-seconds", "0.1", "--peer-steps", "32"], {"samples_per_second", "acting"}),
         (
-            ["memory", "--envs", "CartPole-v1", "Pendulum-v1", "--steps", "100", "--seeds", "1"],
-            {"CartPole-v1_no velocities", "Pendulum-v1_no velocities, recurrent gru"},
+            ["memory", "--envs", "Pendulum-v1", "--steps", "100", "--seeds", "1"],
+            {"Pendulum-v1_no velocities", "Pendulum-v1_no velocities, recurrent gru"},
         ),
-        (["imitation", "--motions", "walk", "--samples", "100", "--seeds", "2"], {"walk_normalized_return", "walk_mpjpe_local_mm"}),
+        (["imitation", "--motions", "walk", "--samples", "100", "--seeds", "1"], {"walk_normalized_return", "walk_mpjpe_local_mm"}),
     ],
 )
 def test_each_benchmark_runs(mprl, monkeypatch, tmp_path, words, figures):

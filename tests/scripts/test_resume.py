@@ -232,12 +232,12 @@ def run_and_kill(words: list[str], kills: int, choose: random.Random) -> int:
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX")
 @pytest.mark.parametrize("environment", [CARTPOLE, HUMANOID], ids=["reset at checkpoints", "saved"])
-def test_killed_at_ten_random_moments_the_metrics_are_the_same(environment, tmp_path, monkeypatch):
+def test_killed_at_six_random_moments_the_metrics_are_the_same(environment, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     iteration = 8 * int(environment[2])
-    words = [*environment, "--checkpoint-every", str(2 * iteration), "--steps", str(40 * iteration)]
-    assert run_and_kill(words, 10, random.Random(0)) >= 2
-    assert len(table(Path("whole"))) == 40
+    words = [*environment, "--checkpoint-every", str(2 * iteration), "--steps", str(30 * iteration)]
+    assert run_and_kill(words, 6, random.Random(0)) >= 1
+    assert len(table(Path("whole"))) == 30
     assert_same_run(Path("whole"), Path("killed"))
 
 
