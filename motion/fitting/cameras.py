@@ -20,6 +20,8 @@ import torch
 from torch import Tensor
 
 from mprl.errors import MotionFormatError, SettingError
+from mprl.motion.formats.files import write_atomically
+from mprl.perception.pose2d.formats.detections import read_json
 
 # a camera at the world's origin that looks along +x: its x, y and z axes are -y, -z and +x of the world
 LEVEL = ((0.0, -1.0, 0.0), (0.0, 0.0, -1.0), (1.0, 0.0, 0.0))
@@ -108,10 +110,7 @@ def read(path: str | Path) -> Cameras:
         MotionFormatError: names the view and what is wrong with it.
     """
     path = Path(path)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise MotionFormatError(f"{path}: no file of cameras: {getattr(error, 'strerror', None) or error}") from None
+    content = read_json(path)
     views = content if isinstance(content, list) else [content]
     found = []
     for view, one in enumerate(views):
@@ -119,7 +118,7 @@ def read(path: str | Path) -> Cameras:
         for key, shape in (("focal", ()), ("center", (2,)), ("rotation", (3, 3)), ("translation", (3,))):
             try:
                 array = np.asarray(one[key], dtype=np.float64)
-            except (KeyError, TypeError, ValueError):
+            except (KeyError, TypeError, ValueError, OverflowError):
                 raise MotionFormatError(f'{path}, view {view}: expected "{key}" as numbers') from None
             if array.shape != shape or not np.isfinite(array).all():
                 raise MotionFormatError(f'{path}, view {view}: "{key}" must be finite and of shape {shape}, found shape {array.shape}')
@@ -141,12 +140,7 @@ def write(cameras: Cameras, path: str | Path) -> Path:
         {"focal": float(f), "center": c.tolist(), "rotation": r.tolist(), "translation": t.tolist()}
         for f, c, r, t in zip(cameras.focal, cameras.centre, cameras.rotation, cameras.translation, strict=True)
     ]
-    path = Path(path)
-    try:
-        path.write_text(json.dumps(views, indent=1), encoding="utf-8")
-    except OSError as error:
-        raise MotionFormatError(f"{path}: cannot be written: {error.strerror}") from None
-    return path
+    return write_atomically(Path(path), lambda file: file.write(json.dumps(views, indent=1).encode()))
 
 
 def check_views(cameras: Cameras | None, views: int, name: str) -> None:

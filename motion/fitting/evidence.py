@@ -53,6 +53,9 @@ def gather(keypoints: Keypoints) -> Evidence:
     low = seen.masked_fill(~there.unsqueeze(-1), torch.inf).amin(dim=2)
     high = seen.masked_fill(~there.unsqueeze(-1), -torch.inf).amax(dim=2)
     extent = (high - low).amax(dim=-1)  # (V, T)
+    if (point := (extent <= 0).all(dim=1)).any():
+        where = f"view {int(point.float().argmax())} of {keypoints.name}" if len(seen) > 1 else keypoints.name
+        raise SettingError(f"{where}: all keypoints of each frame are at one place; expected those of a person, in pixels")
     height = torch.stack([one[one > 0].quantile(0.9) for one in extent])
     deviation = (DETECTOR * height).clamp(min=0.5)[:, None, None]
     return Evidence(seen, confidence, deviation, keypoints.frame_rate, _stands(keypoints, height))

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mprl.errors import SettingError
+from mprl.errors import DivergenceError, SettingError
 from mprl.motion import rotations as rot
 from mprl.motion.body.joints import JOINTS
 from mprl.motion.body.smpl import SmplBody
@@ -117,6 +117,9 @@ def descend(
         whole: the whole energy, or that of each frame by itself.
         tell: called after each step.
         energies: where to put the energy of each step, nats a frame.
+
+    Raises:
+        DivergenceError: what was found is not a number.
     """
     moving = {name: getattr(p, name).clone().requires_grad_() for name in free}
     groups = [{"params": [value], "lr": free[name]} for name, value in moving.items()]
@@ -133,7 +136,10 @@ def descend(
             energies.append(float(energy.detach()) / len(p.pose))
         if tell is not None:
             tell()
-    return _with_focal(p, moving).settled()
+    found = _with_focal(p, moving).settled()
+    if not all(bool(torch.isfinite(value).all()) for value in found):
+        raise DivergenceError("the fit broke down: what it found is not a number; are the cameras and the focal length right?")
+    return found
 
 
 def _with_focal(p: Parameters, moving: dict[str, Tensor]) -> Parameters:
@@ -226,6 +232,7 @@ def fit(
 
     Raises:
         SettingError: several views without cameras, keypoints of which nothing can be seen, or a person whom a camera cannot see.
+        DivergenceError: the fit came to numbers that are none.
     """
     settings = settings or Settings()
     if keypoints.num_frames < 2:
@@ -264,12 +271,10 @@ def _moments(keypoints: Keypoints, apart: float) -> Tensor:
 def _finished(keypoints: Keypoints, objective: Objective, p: Parameters, estimated: bool, energies: list[float]) -> Fitted:
     """The clip, in our world, and how good it is."""
     with torch.no_grad():
-        joints, points = objective.placed(p)
+        _, points = objective.placed(p)
         cameras = replace(objective.cameras, focal=objective.cameras.focal * p.log_focal.exp())
         pixels, depth = cameras.project(points)
         seen = objective.evidence.confidence > 0
-        if not bool(torch.isfinite(joints).all()):
-            raise SettingError(f"{keypoints.name}: the fit broke down: what it found is not a number; are the cameras right?")
         hidden = (depth <= 0).all(dim=-1) & seen.any(dim=-1)
         if hidden.any():
             view, frame = hidden.nonzero()[0].tolist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +55,7 @@ def run(options: Options, words: Sequence[str] = ()) -> None:
     for path in (options.out, options.video):
         if path is not None:
             check_folder(path)
-    if options.focal is not None and not options.focal > 0:
+    if options.focal is not None and not 0 < options.focal < math.inf:
         raise SettingError(f"--focal must be a positive number of pixels, found {options.focal:g}")
     keypoints = load(
         *options.files, person=options.person, layout=options.layout, frame_rate=options.frame_rate, image_size=options.image_size

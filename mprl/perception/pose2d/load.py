@@ -79,7 +79,7 @@ def one_person(found: Detections, person: int = 0, frame_rate: float | None = No
     Raises:
         SettingError, MotionFormatError: as of `load`.
     """
-    rate, size = frame_rate or found.frame_rate, image_size or found.image_size
+    rate, size = found.frame_rate if frame_rate is None else frame_rate, found.image_size if image_size is None else image_size
     if rate is None:
         raise SettingError(f"{found.path}: does not say its frame rate; give it: --frame-rate 30")
     if size is None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mprl.errors import MotionFormatError, SettingError, UnknownNameError
+from mprl.errors import DivergenceError, MotionFormatError, SettingError, UnknownNameError
 from mprl.motion import MotionClip, SmplBody
 from mprl.motion import rotations as rot
 from mprl.motion.body import joints as smpl
@@ -86,7 +86,9 @@ def test_cameras_are_read_as_written(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "no file of cameras"),
+        ("{", "line 1: not JSON"),
+        ("[" * 100_000, "lists or numbers without end"),
+        ('[{"focal": 1' + "0" * 400 + "}]", 'view 0: expected "focal" as numbers'),
         ("[]", "holds no cameras"),
         ('[{"focal": 900}]', 'view 0: expected "center"'),
         ('[{"focal": -9, "center": [1, 1], "rotation": [[1,0,0],[0,1,0],[0,0,1]], "translation": [0,0,0]}]', "must be positive"),
@@ -285,6 +287,13 @@ def test_a_fit_that_did_not_converge_says_how_far_it_got(caplog, heard):
     assert not fitted.converged and "did not converge" in caplog.text and "px from the keypoints" in caplog.text
 
 
+def test_a_fit_that_breaks_down_is_one_line():
+    clip = waving(4)
+    hasty = Settings(guess_steps=1, coarse_steps=1, limb_steps=1, moment_steps=1, frame_steps=1, examples=50)
+    with pytest.raises(DivergenceError, match="not a number; are the cameras and the focal length right"):
+        fit(synthetic.evidence(clip, synthetic.around(clip)), settings=hasty, focal=math.inf)
+
+
 def test_what_cannot_be_fitted_is_one_line():
     clip = waving(4)
     cameras = synthetic.around(clip, views=2)
@@ -296,5 +305,8 @@ def test_what_cannot_be_fitted_is_one_line():
     nothing = Keypoints(seen.positions, 0 * seen.confidence, seen.layout, seen.image_size, 30.0, "k.json")
     with pytest.raises(SettingError, match=r"view 0 of k\.json: no frame shows four keypoints"):
         fit(nothing, cameras)
+    alike = Keypoints(0 * seen.positions + 100, seen.confidence, seen.layout, seen.image_size, 30.0, "k.json")
+    with pytest.raises(SettingError, match=r"view 0 of k\.json: all keypoints of each frame are at one place"):
+        fit(alike, cameras)
     with pytest.raises(SettingError, match="behind the camera"):
         synthetic.evidence(clip, cams.looking_at((0, 0, 1), 0, 0, -4, 800, (640, 480)))

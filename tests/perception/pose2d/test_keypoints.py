@@ -25,6 +25,15 @@ def openpose(path, *frames):
     return path
 
 
+SEEN = [value for k in range(17) for value in (100 + k, 100 + 9 * k, 2)]  # an annotation of COCO's
+
+
+def coco(path, rows, **more):
+    content = {"images": [{"id": 0, "width": 640, "height": 480}], "annotations": [{"image_id": 0, "keypoints": rows}], **more}
+    path.write_text(json.dumps(content))
+    return path
+
+
 def test_a_list_of_openpose_frames(tmp_path):
     found = load(openpose(tmp_path / "k.json", [person(10)], [person(12)]), **ASKED)
     assert (found.layout, found.positions.shape, found.image_size, found.frame_rate) == ("body_25", (1, 2, 25, 2), ((640, 480),), 30.0)
@@ -124,6 +133,12 @@ def test_csv_with_few_keypoints_and_a_missing_frame(tmp_path):
         (lambda p: openpose(p, [{"pose_keypoints_2d": [0.1, 0.2, 0.9] * 25}]), "keypoint_scale"),
         (lambda p: p.write_text('[{"people": [{"pose_keypoints_2d": ["a", "b", "c"]}]}]'), "frame 0: expected keypoints as numbers"),
         (lambda p: p.write_text('[{"people": 3}]'), 'list "people"'),
+        (lambda p: openpose(p, [person(10**400)]), "frame 0: expected keypoints as numbers"),
+        (lambda p: openpose(p, [person(1e300)]), r"frame 0: keypoint 0 is \(1e\+300"),
+        (lambda p: p.write_text("1" * 5000), "numbers without end"),
+        (lambda p: coco(p, [*SEEN[:-1], "a"]), "frame 0: expected keypoints as numbers"),
+        (lambda p: coco(p, [*SEEN[:-1], None]), "frame 0: keypoint 16 is"),
+        (lambda p: coco(p, [*SEEN[:-1], [1]]), "frame 0: expected keypoints as numbers"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_one_line_that_names_it(tmp_path, write, message):
@@ -147,6 +162,34 @@ def test_what_is_wrong_with_a_csv_is_one_line(tmp_path, text, message):
     (tmp_path / "k.csv").write_text(text)
     with pytest.raises(MotionFormatError, match=message):
         load(tmp_path / "k.csv", **ASKED)
+
+
+def test_what_a_file_tells_in_another_way_than_expected_is_not_known(tmp_path):
+    odd = {"images": [{"id": 0, "width": [640], "height": 480}], "categories": 5}
+    assert load(coco(tmp_path / "k.json", SEEN, **odd), **ASKED).confidence.min() == 1
+    with pytest.raises(SettingError, match="--image-size"):
+        load(coco(tmp_path / "k.json", SEEN, **odd), frame_rate=30)
+    assert load(openpose(tmp_path / "k.json", [person(10, person_id=[[1], [2, 3]])]), **ASKED).num_frames == 1
+
+
+def test_a_frame_rate_of_zero_does_not_count_as_none(tmp_path):
+    (tmp_path / "k.csv").write_text("# frame_rate: 30\n# image_size: 64 48\nnose_x,nose_y\n5,6\n")
+    with pytest.raises(MotionFormatError, match="frame rate must be positive, found 0"):
+        load(tmp_path / "k.csv", frame_rate=0)
+
+
+def test_a_table_that_cannot_be_written_leaves_the_older_one(tmp_path, monkeypatch):
+    made = Keypoints(np.ones((1, 3, 17, 2)), np.ones((1, 3, 17)), "coco_17", ((64, 48),), 30)
+    path = csv.write(made, tmp_path / "k.csv")
+    before = path.read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(MotionFormatError, match=r"k\.csv: cannot be written: No space left"):
+        csv.write(made, path)
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
 
 def test_what_the_file_does_not_say_must_be_given(tmp_path):

@@ -78,17 +78,18 @@ def _images(path: Path, images: Any) -> tuple[dict[str, int], tuple[int, int] | 
             break
     else:
         numbers = list(range(len(images)))
-    sizes = {(image.get("width"), image.get("height")) for image in images}
+    sizes = {tuple(side if isinstance(side := image.get(key), int) else None for key in ("width", "height")) for image in images}
     if len(sizes) > 1:
         raise MotionFormatError(f"{path}: images of {len(sizes)} sizes; expected the frames of one video")
     width, height = sizes.pop() if sizes else (None, None)
-    known = (width, height) if isinstance(width, int) and isinstance(height, int) else None
+    known = None if width is None or height is None else (width, height)
     return {str(image["id"]): number for image, number in zip(images, numbers, strict=True)}, known
 
 
 def _names(dataset: dict[str, Any], size: int) -> tuple[str, ...] | None:
     """What the categories call the keypoints, where they do."""
-    for category in dataset.get("categories") or []:
+    categories = dataset.get("categories")
+    for category in categories if isinstance(categories, list) else []:
         names = category.get("keypoints") if isinstance(category, dict) else None
         if isinstance(names, list) and len(names) == size:
             return tuple(str(name) for name in names)
@@ -100,7 +101,7 @@ def _confidences(rows: list[Any], labels: bool) -> list[Any]:
     if not labels or not {x for x in rows[2::3] if isinstance(x, int | float)} <= {0, 1, 2} or 2 not in rows[2::3]:
         return rows
     as_confidence = {0: 0.0, 1: _HIDDEN, 2: 1.0}
-    return [as_confidence[x] if i % 3 == 2 else x for i, x in enumerate(rows)]
+    return [as_confidence[x] if i % 3 == 2 and isinstance(x, int | float) else x for i, x in enumerate(rows)]
 
 
 def _placed(one: Person, at: list[int], count: int) -> Person:

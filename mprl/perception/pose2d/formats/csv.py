@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from mprl.errors import MotionFormatError, PerceptionError
+from mprl.files import write_atomically
 from mprl.perception.pose2d import layouts
 from mprl.perception.pose2d.formats.detections import Detections, Person, by_number, check, person
 from mprl.perception.pose2d.keypoints import Keypoints
@@ -86,7 +87,7 @@ def write(keypoints: Keypoints, path: str | Path, view: int = 0) -> Path:
         lines.append(",".join([str(frame), *cells]))
     path = Path(path)
     try:
-        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        write_atomically(path, ("\n".join(lines) + "\n").encode())
     except OSError as error:
         raise MotionFormatError(f"{path}: cannot be written: {error.strerror}") from None
     return path

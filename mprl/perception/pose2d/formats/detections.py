@@ -55,14 +55,15 @@ def person(path: Path, frame: str, rows: Any, layout_size: int, identity: int | 
     """
     try:
         flat = np.asarray(rows, dtype=np.float64).reshape(-1)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise MotionFormatError(f"{path}, frame {frame}: expected keypoints as numbers x, y, confidence, found something else") from None
     if flat.size != 3 * layout_size:
         raise MotionFormatError(f"{path}, frame {frame}: expected {3 * layout_size} numbers as in the other frames, found {flat.size}")
     keypoints = flat.reshape(-1, 3).copy()
     unseen = keypoints[:, 2] == 0
     keypoints[unseen] = 0.0
-    bad = ~np.isfinite(keypoints).all(axis=1)
+    with np.errstate(over="ignore"):  # beyond single precision, which `Keypoints` has, is as good as infinite
+        bad = ~np.isfinite(keypoints.astype(np.float32)).all(axis=1)
     if bad.any():
         raise MotionFormatError(
             f"{path}, frame {frame}: keypoint {int(np.argmax(bad))} is {_shown(keypoints[np.argmax(bad)])}; "
@@ -86,8 +87,8 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
         raise MotionFormatError(f"{path}, line {error.lineno}: not JSON: {error.msg}") from None
-    except (UnicodeDecodeError, RecursionError):
-        raise MotionFormatError(f"{path}: expected JSON, found binary data or lists without end") from None
+    except (ValueError, RecursionError):
+        raise MotionFormatError(f"{path}: expected JSON, found binary data, lists or numbers without end") from None
     except OSError as error:
         raise MotionFormatError(f"{path}: cannot be read: {error.strerror}") from None
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from mprl.errors import MotionFormatError, PerceptionError
+from mprl.files import write_atomically
 from mprl.perception.pose2d import layouts
 from mprl.perception.pose2d.formats.detections import Detections, Person, by_number, number_in, person, read_json
 
@@ -76,9 +77,7 @@ def _read(path: Path, contents: dict[int, Any]) -> Detections:
             if not rows:  # nobody, where only hands or a face were looked for
                 continue
             size = size or len(rows) // 3
-            identity = np.asarray(one.get("person_id", -1)).reshape(-1)
-            known = identity.dtype.kind in "iuf" and identity.size == 1 and identity[0] >= 0
-            found[number].append(person(path, str(number), rows, size, int(identity[0]) if known else None))
+            found[number].append(person(path, str(number), rows, size, _identity(one.get("person_id"))))
     if size is None:
         raise MotionFormatError(f"{path}: shows nobody in any of {len(found)} frames")
     everything = [one.keypoints for people in found.values() for one in people]
@@ -90,6 +89,12 @@ def _read(path: Path, contents: dict[int, Any]) -> Detections:
     except PerceptionError as error:
         raise MotionFormatError(str(error)) from None
     return Detections(path, layout, *by_number(path, found))
+
+
+def _identity(told: Any) -> int | None:
+    """Who it is, where the file knows: [3]; [-1] is nobody in particular."""
+    first = told[0] if isinstance(told, list) and len(told) == 1 else told
+    return int(first) if isinstance(first, int | float) and 0 <= first < 2**53 else None
 
 
 def write(found: Detections, path: str | Path) -> Path:
@@ -104,7 +109,7 @@ def write(found: Detections, path: str | Path) -> Path:
         frames.append({"version": 1.3, "people": [{"person_id": [-1], _KEYS[0]: row} for row in rows]})
     path = Path(path)
     try:
-        path.write_text(json.dumps(frames), encoding="utf-8")
+        write_atomically(path, json.dumps(frames).encode())
     except OSError as error:
         raise MotionFormatError(f"{path}: cannot be written: {error.strerror}") from None
     return path
