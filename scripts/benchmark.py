@@ -310,6 +310,24 @@ class PoseOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SkillOptions(Options):
+    """From keypoints to a skill: a policy that learned from what one camera saw, judged by the true motion, beside one that learned that."""
+
+    mocap: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
+    """folder of DeepMimic's humanoid3d_*.txt; by default $MPRL_MOCAP"""
+    motion: Annotated[str, tyro.conf.arg(metavar="NAME")] = "walk"
+    """which of them"""
+    seconds: Annotated[float, tyro.conf.arg(metavar="S")] = 5.0
+    """how long a cycle goes on while it is seen, at least"""
+    steps: Annotated[float, tyro.conf.arg(metavar="N")] = 1.5e6
+    """of each run"""
+    walker: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
+    """an agent that both begin as; by default they begin with nothing"""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs/skill")
+    """where the runs are; those that are finished there are read back"""
+
+
+@dataclass(frozen=True, kw_only=True)
 class SoakOptions(Options):
     """Very many control steps: flat memory, finite numbers, no world that diverges."""
 
@@ -350,6 +368,7 @@ def main(argv: Sequence[str]) -> int:
         "terrain": (TerrainOptions, terrain),
         "characters": (CharactersOptions, characters),
         "pose": (PoseOptions, pose),
+        "skill": (SkillOptions, skill),
         "soak": (SoakOptions, soak),
     }
     if not argv or argv[0] in ("-h", "--help"):
@@ -545,6 +564,14 @@ def pose(options: PoseOptions) -> Measured:
 
     o = options
     return measure(o.mocap, o.motions, o.priors, o.views, o.threads)
+
+
+def skill(options: SkillOptions) -> Measured:
+    """A skill from keypoints."""
+    from mprl.scripts.benchmarks.skill import measure
+
+    o, given = options, os.environ.get("MPRL_MOCAP")
+    return measure(o.mocap or (Path(given) if given else None), o.motion, o.seconds, o.steps, o.walker, o.out)
 
 
 def soak(options: SoakOptions) -> Measured:
