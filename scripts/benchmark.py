@@ -311,7 +311,7 @@ class PoseOptions(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class SkillOptions(Options):
-    """From keypoints to a skill: a policy that learned from what one camera saw, judged by the true motion, beside one that learned that."""
+    """From keypoints to a skill: a policy that learned from what one camera saw of a motion, beside one that learned from the motion."""
 
     mocap: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
     """folder of DeepMimic's humanoid3d_*.txt; by default $MPRL_MOCAP"""

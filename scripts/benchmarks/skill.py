@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -99,9 +100,8 @@ def measure(mocap: Path | None, name: str, seconds: float, steps: float, walker:
     found: dict[str, dict[str, float]] = {}
     for way in (TRUE, FITTED):
         folder = out / f"{name}-{way}"
-        found[way] = once(
-            folder / RESULT, {**asked, "way": way}, FOUND, lambda: run(way, true, once_through.duration, int(steps), walker, folder)
-        )  # noqa: B023
+        train = partial(run, way, true, once_through.duration, int(steps), walker, folder)
+        found[way] = once(folder / RESULT, {**asked, "way": way}, FOUND, train)
     columns = ("learned from", "normalised return by the truth", "by its own motion", "falls", "error, mm", "steps", "minutes")
     return Measured(figures(name, found), {**asked, "episodes": EPISODES, "worlds": WORLDS}, Overview(columns, overview(found)))
 
@@ -110,9 +110,8 @@ def figures(name: str, found: Mapping[str, Mapping[str, float]]) -> list[Figure]
     """The return of what learned from the fit, beside that of what learned from the truth, which may be greater by `GOAL`."""
     ours, peer = (found[way]["normalized_return"] for way in (FITTED, TRUE))
     against = "ours learned from one camera's keypoints, peer from the true motion"
-    return [
-        Figure("normalized_return", f"{name}, by the truth", "normalised return", ours, peer, against=against, target=("ours", peer - GOAL))
-    ]
+    goal: Target = ("ours", peer - GOAL)
+    return [Figure("normalized_return", f"{name}, by the truth", "normalised return", ours, peer, against=against, target=goal)]
 
 
 def overview(found: Mapping[str, Mapping[str, float]]) -> list[tuple[str, ...]]:
