@@ -321,10 +321,20 @@ class SkillOptions(Options):
     """how long a cycle goes on while it is seen, at least"""
     steps: Annotated[float, tyro.conf.arg(metavar="N")] = 1.5e6
     """of each run"""
-    walker: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
-    """an agent that both begin as; by default they begin with nothing"""
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs/skill")
     """where the runs are; those that are finished there are read back"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeeingOptions(Options):
+    """The humanoid that sees: a policy whose own state is noisy, late, or told by six inertial sensors, beside the true state."""
+
+    agent: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs/smpl-walk")
+    """run folder of a policy that imitates a motion; inertial sensors are for the SMPL body (--env.character smpl)"""
+    episodes: Annotated[int, tyro.conf.arg(metavar="N")] = 16
+    """of each way to perceive"""
+    seconds: Annotated[float, tyro.conf.arg(metavar="S")] = 10.0
+    """of an episode at most"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -369,6 +379,7 @@ def main(argv: Sequence[str]) -> int:
         "characters": (CharactersOptions, characters),
         "pose": (PoseOptions, pose),
         "skill": (SkillOptions, skill),
+        "seeing": (SeeingOptions, seeing),
         "soak": (SoakOptions, soak),
     }
     if not argv or argv[0] in ("-h", "--help"):
@@ -571,7 +582,14 @@ def skill(options: SkillOptions) -> Measured:
     from mprl.scripts.benchmarks.skill import measure
 
     o, given = options, os.environ.get("MPRL_MOCAP")
-    return measure(o.mocap or (Path(given) if given else None), o.motion, o.seconds, o.steps, o.walker, o.out)
+    return measure(o.mocap or (Path(given) if given else None), o.motion, o.seconds, o.steps, o.out)
+
+
+def seeing(options: SeeingOptions) -> Measured:
+    """A policy that perceives."""
+    from mprl.scripts.benchmarks.seeing import measure
+
+    return measure(options.agent, options.episodes, options.seconds)
 
 
 def soak(options: SoakOptions) -> Measured:
@@ -605,6 +623,7 @@ def _check(options: Options) -> None:
         "round_seconds",
         "peer_steps",
         "seeds",
+        "episodes",
         "samples",
         "minutes",
         "steps",

@@ -77,7 +77,7 @@ class Judged(DeepMimicVectorEnv):
         return reference.moved(self._under)
 
 
-def measure(mocap: Path | None, name: str, seconds: float, steps: float, walker: Path | None, out: Path) -> Measured:
+def measure(mocap: Path | None, name: str, seconds: float, steps: float, out: Path) -> Measured:
     """All figures of `mprl benchmark skill`.
 
     Args:
@@ -85,7 +85,6 @@ def measure(mocap: Path | None, name: str, seconds: float, steps: float, walker:
         name: which of them.
         seconds: how long a cycle goes on while it is seen.
         steps: of each run.
-        walker: an agent that both begin as; None: they begin with nothing.
         out: folder of the runs; those that are finished there are read back.
 
     Raises:
@@ -96,11 +95,11 @@ def measure(mocap: Path | None, name: str, seconds: float, steps: float, walker:
         raise SettingError(f"{file}: no such file; a motion that nothing was learned from: --mocap DIR (or $MPRL_MOCAP)")
     once_through = load(file)
     true = unrolled(once_through, seconds)
-    asked = {"motion": name, "seconds": seconds, "steps": int(steps), "walker": str(walker)}
+    asked = {"motion": name, "seconds": seconds, "steps": int(steps)}
     found: dict[str, dict[str, float]] = {}
     for way in (TRUE, FITTED):
         folder = out / f"{name}-{way}"
-        train = partial(run, way, true, once_through.duration, int(steps), walker, folder)
+        train = partial(run, way, true, once_through.duration, int(steps), folder)
         found[way] = once(folder / RESULT, {**asked, "way": way}, FOUND, train)
     columns = ("learned from", "normalised return by the truth", "by its own motion", "falls", "error, mm", "steps", "minutes")
     return Measured(figures(name, found), {**asked, "episodes": EPISODES, "worlds": WORLDS}, Overview(columns, overview(found)))
@@ -125,9 +124,9 @@ def overview(found: Mapping[str, Mapping[str, float]]) -> list[tuple[str, ...]]:
     ]  # fmt: skip
 
 
-def run(way: str, true: MotionClip, period: float, steps: int, walker: Path | None, folder: Path) -> dict[str, float]:
+def run(way: str, true: MotionClip, period: float, steps: int, folder: Path) -> dict[str, float]:
     """Train an agent on the truth or on what one camera saw of it, keep it, and judge it by the truth."""
-    from mprl.agents import PPO, load_agent
+    from mprl.agents import PPO
     from mprl.agents.callbacks import RunWriter
 
     make_folder(folder)
@@ -135,15 +134,14 @@ def run(way: str, true: MotionClip, period: float, steps: int, walker: Path | No
     npz.write(true if way == TRUE else seen(true), own)
     threads = torch.get_num_threads()
     env = gym.make_vec(ENV_ID, num_envs=WORLDS, motion=str(own), output="torch", num_threads=threads)
-    agent = PPO(env, seed=0, std_steps=steps, **SETTINGS) if walker is None else load_agent(walker, env)
-    before = agent.num_timesteps
+    agent = PPO(env, seed=0, std_steps=steps, **SETTINGS)
     writer = RunWriter(folder)
     began = time.perf_counter()
     agent.learn(steps, callback=writer)
     writer.close()
     minutes = (time.perf_counter() - began) / 60
     agent.save(folder)
-    return {**judge(agent, own, true, period), "steps": float(agent.num_timesteps - before), "minutes": minutes}
+    return {**judge(agent, own, true, period), "steps": float(agent.num_timesteps), "minutes": minutes}
 
 
 def seen(true: MotionClip) -> MotionClip:

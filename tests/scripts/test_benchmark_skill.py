@@ -66,4 +66,4 @@ def test_the_goal_is_a_tenth_below_what_learned_the_truth():
 
 def test_without_a_held_out_motion_it_says_so(tmp_path):
     with pytest.raises(SettingError, match=r"humanoid3d_walk\.txt: no such file"):
-        skill.measure(tmp_path, "walk", 5.0, 100, None, tmp_path)
+        skill.measure(tmp_path, "walk", 5.0, 100, tmp_path)

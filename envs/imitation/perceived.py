@@ -1,0 +1,158 @@
+"""Worlds whose policy acts on a state that is perceived: noisy, late, or estimated from sensors. The truth judges.
+
+What is perceived is the character's own state; where its motion goes, the policy knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from gymnasium.vector import AutoresetMode
+from torch import Tensor
+
+from mprl.envs.imitation.deepmimic import DeepMimicVectorEnv
+from mprl.envs.imitation.layout import State
+from mprl.errors import SettingError, number
+from mprl.motion import inertial, kinematics
+from mprl.motion import rotations as rot
+from mprl.motion.characters.character import Character
+
+Perceive = Callable[[State, "PerceivedVectorEnv"], State]
+
+
+class PerceivedVectorEnv(DeepMimicVectorEnv):
+    """`DeepMimicVectorEnv` whose observations are made of what perception makes of the state; for judging, without autoreset.
+
+    Args:
+        perceive: from the state (W, ...) of all worlds to a state of the same shape, one after the other; called once a control step, and
+            at an episode's beginning, where `begins` is true.
+        settings: see `DeepMimicVectorEnv`.
+
+    Raises:
+        SettingError: an autoreset mode other than DISABLED, or a reset of some of the worlds.
+    """
+
+    def __init__(self, *, perceive: Sequence[Perceive], **settings: Any) -> None:
+        super().__init__(**{"autoreset_mode": AutoresetMode.DISABLED, **settings})
+        if self.autoreset_mode != AutoresetMode.DISABLED:
+            raise SettingError(
+                f"what is perceived begins in all worlds at once: expected autoreset DISABLED, found {self.autoreset_mode.name}"
+            )
+        self._perceive = tuple(perceive)
+
+    @property
+    def begins(self) -> bool:
+        """Whether the episodes begin now."""
+        begun = self._steps == 0
+        if bool(begun.any()) and not bool(begun.all()):
+            raise SettingError("what is perceived begins in all worlds at once: reset without a reset_mask")
+        return bool(begun.all())
+
+    def _observe(self, worlds: slice | Tensor) -> Any:
+        true = self._now
+        for perceive in self._perceive:
+            self._now = perceive(self._now, self)
+        try:
+            return super()._observe(worlds)
+        finally:
+            self._now = true
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Standard deviations of white noise.
+
+    Attributes:
+        angle: of the root and every joint, about a random axis, rad. place: of the root along each axis, m.
+        rate: of angular velocities about each axis, rad/s. speed: of the root along each axis, m/s.
+    """
+
+    angle: float = 0.0
+    place: float = 0.0
+    rate: float = 0.0
+    speed: float = 0.0
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            number(field.name, getattr(self, field.name), 0.0)
+
+
+class Noisy:
+    """A state with noise; the bodies are where the noisy joints put them.
+
+    Args:
+        noise: how much.
+        character: whose.
+        seed: of the noise.
+    """
+
+    def __init__(self, noise: Noise, character: Character, seed: int = 0) -> None:
+        self._noise, self._bodies, self._random = noise, Bodies(character), torch.Generator().manual_seed(seed)
+
+    def __call__(self, state: State, envs: PerceivedVectorEnv) -> State:
+        noise, balls = self._noise, state.rotations.shape[:-1]
+        turn = inertial.random_turn(self._normal(*balls, 3), self._normal(*balls, 1), noise.angle)
+        rotations = rot.multiply(state.rotations, rot.from_rotation_vector(turn))
+        hinges = state.hinges + noise.angle * self._normal(*state.hinges.shape)
+        place = state.root_position + noise.place * self._normal(*state.root_position.shape)
+        velocity = state.velocity + noise.rate * self._normal(*state.velocity.shape)
+        velocity[:, :3] = state.velocity[:, :3] + noise.speed * self._normal(len(velocity), 3)
+        return state._replace(
+            root_position=place, rotations=rotations, hinges=hinges, velocity=velocity, bodies=self._bodies(place, rotations, hinges)
+        )
+
+    def _normal(self, *shape: int) -> Tensor:
+        return torch.randn(*shape, generator=self._random)
+
+
+class Late:
+    """The state of some control steps ago; where an episode begins, its first one.
+
+    Args:
+        steps: how many, of 1/30 s.
+
+    Raises:
+        SettingError: fewer than none.
+    """
+
+    def __init__(self, steps: int) -> None:
+        self._steps, self._past = int(number("control steps to be late by", steps, 0, whole=True)), list[State]()
+
+    def __call__(self, state: State, envs: PerceivedVectorEnv) -> State:
+        if envs.begins:
+            self._past = [state] * self._steps
+        self._past.append(state)
+        return self._past.pop(0)
+
+
+class Bodies:
+    """Where a character's bodies are, of its joints: root positions (W, 3), root and ball joints (W, 1 + balls, 4), hinges (W, hinges)."""
+
+    def __init__(self, character: Character) -> None:
+        model = character.model
+        self._skeleton = character.skeleton
+
+        def body_of(joint: str) -> int:
+            return int(model.jnt_bodyid[model.joint(joint).id]) - 1
+
+        self._balls = [0, *(body_of(joint) for joint in character.ball_joints)]
+        self._hinges = [body_of(joint) for joint in character.hinge_joints]
+        self._axes = torch.tensor(
+            [model.jnt_axis[model.joint(joint).id].tolist() for joint in character.hinge_joints], dtype=torch.float32
+        ).view(-1, 3)
+
+    def rotations(self, rotations: Tensor, hinges: Tensor) -> Tensor:
+        """Of every body relative to its parent, (W, B, 4)."""
+        local = torch.zeros(len(rotations), len(self._skeleton.names), 4)
+        local[..., 0] = 1.0
+        local[:, self._balls] = rotations
+        for at, body in enumerate(self._hinges):  # several hinges of one body, the first outermost
+            turn = rot.from_axis_angle(self._axes[at].expand(len(hinges), 3), hinges[:, at])
+            local[:, body] = rot.multiply(local[:, body], turn)
+        return local
+
+    def __call__(self, root_position: Tensor, rotations: Tensor, hinges: Tensor) -> Tensor:
+        return kinematics.forward_kinematics(self._skeleton, root_position, self.rotations(rotations, hinges))[0]

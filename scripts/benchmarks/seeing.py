@@ -1,0 +1,102 @@
+"""The humanoid that sees: how well a trained policy does when its own state is perceived, with noise, late, or by six inertial sensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from mprl.envs.imitation import metrics
+from mprl.envs.imitation.felt import PARTS, Felt
+from mprl.envs.imitation.layout import CONTROL_RATE
+from mprl.envs.imitation.perceived import Late, Noise, Noisy, Perceive, PerceivedVectorEnv
+from mprl.errors import CheckpointError
+from mprl.motion import SmplCharacter
+from mprl.motion.characters.character import Character
+from mprl.scripts.benchmarks.environment import Measured
+from mprl.scripts.benchmarks.report import Figure, Overview
+
+ENV_ID = "mprl/DeepMimic-v0"
+TRUE = "true state"
+# standard deviations in each control step anew: rad, m, rad/s, m/s
+LEVELS = {
+    "noise of 1°, 1 cm": Noise(0.0175, 0.01, 0.2, 0.05),
+    "noise of 3°, 3 cm": Noise(0.0524, 0.03, 0.6, 0.15),
+    "noise of 6°, 6 cm": Noise(0.1047, 0.06, 1.2, 0.3),
+}
+LATENCIES = (1, 2, 3)  # control steps of 33 ms
+SENSORS = "six inertial sensors"
+
+
+class Found(NamedTuple):
+    """Of a way to perceive: normalised return, share of falls, mean length of an episode, s, and position error, mm."""
+
+    normalized_return: float
+    falls: float
+    seconds: float
+    error: float
+
+
+def ways(character: Character) -> dict[str, Callable[[], list[Perceive]]]:
+    """Ways to perceive, by name; sensors tell the pose of the SMPL body only."""
+    found: dict[str, Callable[[], list[Perceive]]] = {TRUE: list}
+    found |= {name: lambda noise=noise: [Noisy(noise, character)] for name, noise in LEVELS.items()}  # type: ignore[misc]
+    found |= {f"{steps * 33} ms late": lambda steps=steps: [Late(steps)] for steps in LATENCIES}  # type: ignore[misc]
+    name, noise = next(iter(LEVELS.items()))
+    found[f"{name}, 33 ms late"] = lambda: [Noisy(noise, character), Late(1)]
+    if isinstance(character, SmplCharacter):
+        found |= {f"{SENSORS}: {part}": lambda part=part: [Felt(character, (part,))] for part in PARTS}  # type: ignore[misc]
+        found[f"{SENSORS}: all"] = lambda: [Felt(character)]
+    return found
+
+
+def measure(folder: Path, episodes: int, seconds: float) -> Measured:
+    """All figures of `mprl benchmark seeing`.
+
+    Args:
+        folder: run folder of a policy that imitates a motion.
+        episodes: of each way to perceive.
+        seconds: of an episode at most.
+
+    Raises:
+        CheckpointError: no such folder, or an agent of another environment.
+    """
+    from mprl.agents import load_agent
+    from mprl.agents.checkpoints import read_config
+    from mprl.scripts.evaluate import environment, settings_of
+
+    config = read_config(folder)
+    if config["env_id"] != ENV_ID:
+        raise CheckpointError(f"{folder}: an agent of {config['env_id']}; expected one of {ENV_ID}")
+    env = environment(config, 1, output="torch")
+    agent, character = load_agent(folder, env, training=False), env.unwrapped.character
+    env.close()
+    changes = {"num_envs": episodes, "output": "torch", "tracking_termination": None, "num_threads": torch.get_num_threads()}
+    changes |= {"max_episode_steps": round(seconds * CONTROL_RATE)}
+    found = {}
+    for name, make in ways(character).items():
+        found[name] = judge(agent, PerceivedVectorEnv(perceive=make(), **{**settings_of(config), **changes}))
+    rows = [(name, f"{of.normalized_return:.3f}", f"{of.falls:.0%}", f"{of.seconds:.1f}", f"{of.error:.0f}") for name, of in found.items()]
+    columns = ("the policy acts on", "normalised return", "falls", "lasts, s", "error, mm")
+    settings = {"agent": str(folder), "episodes": episodes, "seconds": seconds}
+    return Measured(figures(found), settings, Overview(columns, rows))
+
+
+def figures(found: Mapping[str, Found]) -> Sequence[Figure]:
+    """The return of each way to perceive, beside that of the true state."""
+    limit = found[TRUE].normalized_return
+    return [
+        Figure(name.replace(" ", "_"), name, "normalised return", of.normalized_return, limit=limit, against="limit acts on the true state")
+        for name, of in found.items()
+    ]
+
+
+def judge(agent: Any, env: PerceivedVectorEnv) -> Found:
+    """Deterministic episodes, judged by the true state."""
+    from mprl.agents.evaluation import Player
+
+    found = metrics.summarise(metrics.record(env, Player(agent, agent._make_batch(env).observation), seed=0), CONTROL_RATE)
+    env.close()
+    return Found(found["normalized_return"], found["fall_rate"], found["seconds_mean"], found["mpjpe_local_mm"])
