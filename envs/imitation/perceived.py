@@ -14,7 +14,7 @@ from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
 from mprl.envs.imitation.deepmimic import DeepMimicVectorEnv
-from mprl.envs.imitation.layout import State
+from mprl.envs.imitation.layout import CONTROL_RATE, State
 from mprl.errors import SettingError, number
 from mprl.motion import inertial, kinematics
 from mprl.motion import rotations as rot
@@ -126,6 +126,31 @@ class Late:
             self._past = [state] * self._steps
         self._past.append(state)
         return self._past.pop(0)
+
+
+class Ahead:
+    """A late state carried on to now, each joint and the root as fast as they were: what a latency that is known takes, in part given back.
+
+    Args:
+        steps: how many control steps ahead.
+        character: whose.
+
+    Raises:
+        SettingError: fewer than none.
+    """
+
+    def __init__(self, steps: int, character: Character) -> None:
+        self._time, self._bodies = number("control steps to look ahead", steps, 0, whole=True) / CONTROL_RATE, Bodies(character)
+        starts = [3, *(int(character.model.joint(name).dofadr[0]) for name in character.ball_joints)]
+        self._balls = torch.tensor(starts)[:, None] + torch.arange(3)
+        self._hinges = torch.tensor([int(character.model.joint(name).dofadr[0]) for name in character.hinge_joints], dtype=torch.long)
+
+    def __call__(self, state: State, envs: PerceivedVectorEnv) -> State:
+        place = state.root_position + self._time * state.velocity[:, :3]
+        turn = rot.from_rotation_vector(self._time * state.velocity[:, self._balls])  # MuJoCo's are in the turning body
+        rotations = rot.multiply(state.rotations, turn)
+        hinges = state.hinges + self._time * state.velocity[:, self._hinges]
+        return state._replace(root_position=place, rotations=rotations, hinges=hinges, bodies=self._bodies(place, rotations, hinges))
 
 
 class Bodies:

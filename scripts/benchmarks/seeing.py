@@ -11,7 +11,7 @@ import torch
 from mprl.envs.imitation import metrics
 from mprl.envs.imitation.felt import PARTS, Felt
 from mprl.envs.imitation.layout import CONTROL_RATE
-from mprl.envs.imitation.perceived import Late, Noise, Noisy, Perceive, PerceivedVectorEnv
+from mprl.envs.imitation.perceived import Ahead, Late, Noise, Noisy, Perceive, PerceivedVectorEnv
 from mprl.errors import CheckpointError
 from mprl.motion import SmplCharacter
 from mprl.motion.characters.character import Character
@@ -44,6 +44,7 @@ def ways(character: Character) -> dict[str, Callable[[], list[Perceive]]]:
     found: dict[str, Callable[[], list[Perceive]]] = {TRUE: list}
     found |= {name: lambda noise=noise: [Noisy(noise, character)] for name, noise in LEVELS.items()}  # type: ignore[misc]
     found |= {f"{steps * 33} ms late": lambda steps=steps: [Late(steps)] for steps in LATENCIES}  # type: ignore[misc]
+    found |= {f"{steps * 33} ms late, carried on": lambda steps=steps: [Late(steps), Ahead(steps, character)] for steps in LATENCIES}  # type: ignore[misc]
     name, noise = next(iter(LEVELS.items()))
     found[f"{name}, 33 ms late"] = lambda: [Noisy(noise, character), Late(1)]
     if isinstance(character, SmplCharacter):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import mujoco
+import numpy as np
 import pytest
 import torch
 
 from mprl.envs.imitation.deepmimic import DeepMimicVectorEnv
 from mprl.envs.imitation.felt import Felt
-from mprl.envs.imitation.perceived import Bodies, Late, Noise, Noisy, PerceivedVectorEnv
+from mprl.envs.imitation.perceived import Ahead, Bodies, Late, Noise, Noisy, PerceivedVectorEnv
 from mprl.errors import SettingError, UnknownNameError
 from mprl.motion import HUMANOID, SmplCharacter
 from mprl.motion import rotations as rot
@@ -45,6 +47,20 @@ def test_what_is_late_is_what_was_seen_before_and_rewards_are_of_now(true):
     for now, then in ((0, 0), (1, 0), (2, 0), (3, 1), (4, 2)):
         assert torch.equal(seen[now][:, OWN], true[0][then][:, OWN])
     assert not torch.equal(seen[4][:, COMING], true[0][2][:, COMING])  # where the motion goes is known as of now
+
+
+@pytest.mark.parametrize("character", ["humanoid", "smpl"])
+def test_a_state_is_carried_on_as_mujoco_integrates_positions(character):
+    env = PerceivedVectorEnv(perceive=[], character=character, **SETTINGS)
+    played(env, 2)
+    ahead = Ahead(2, env.character)(env._now, env)
+    for world in range(env.num_envs):
+        qpos = env._qpos[world].numpy().copy()
+        mujoco.mj_integratePos(env.model, qpos, env._qvel[world].numpy().copy(), 2 / 30)
+        assert np.abs(qpos[:3] - ahead.root_position[world].numpy()).max() < 1e-5
+        balls, hinges = torch.tensor(qpos[env.character.ball_qpos]).float(), torch.tensor(qpos[env.character.hinge_qpos]).float()
+        assert float(rot.angle(balls, ahead.rotations[world]).max()) < 2e-3
+        torch.testing.assert_close(hinges, ahead.hinges[world], atol=1e-5, rtol=0)
 
 
 def test_a_new_episode_begins_with_its_own_first_state():
