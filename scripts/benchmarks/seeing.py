@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -85,7 +85,7 @@ def measure(folder: Path, episodes: int, seconds: float) -> Measured:
     return Measured(figures(found), settings, Overview(columns, rows))
 
 
-def figures(found: Mapping[str, Found]) -> Sequence[Figure]:
+def figures(found: Mapping[str, Found]) -> list[Figure]:
     """The return of each way to perceive, beside that of the true state."""
     limit = found[TRUE].normalized_return
     return [

@@ -170,7 +170,7 @@ def judge(agent: Any, own: Path, true: MotionClip, period: float) -> dict[str, f
     """Deterministic episodes of the whole motion, compared with the truth and with what the agent learned from."""
     from mprl.agents.evaluation import Player
 
-    settings = {"num_envs": EPISODES, "motion": str(own), "output": "torch", "autoreset_mode": "disabled", "num_threads": 1}
+    settings: dict[str, Any] = {"num_envs": EPISODES, "motion": str(own), "output": "torch", "autoreset_mode": "disabled", "num_threads": 1}
     found = {}
     for key, env in (
         ("by_truth", Judged(truth=true, period=period, tracking_termination=None, **settings)),

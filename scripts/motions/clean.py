@@ -60,11 +60,10 @@ def run(options: Options, words: Sequence[str] = ()) -> None:
     finally:
         env.close()
     npz.write(after, options.out)
-    qualities = [report.measure(each, target) for each in (before, after)]
-    cells = [(clip.name if when == "before" else "", when, *report.row(q)) for when, q in zip(("before", "after"), qualities, strict=True)]
-    table(("motion", "", *report.COLUMNS.values()), cells)
+    was, now = (report.measure(each, target) for each in (before, after))
+    table(("motion", "", *report.COLUMNS.values()), [(clip.name, "before", *report.row(was)), ("", "after", *report.row(now))])
     if options.plot is not None:
-        report.plot(options.plot, f"{clip.name}, cleaned by physics", *qualities, clip.frame_rate)
+        report.plot(options.plot, f"{clip.name}, cleaned by physics", was, now, clip.frame_rate)
         print(f"wrote {options.plot}")
     print(f"wrote {options.out}")
 
