@@ -1,0 +1,51 @@
+"""Which way is up, from balance: who moves for some seconds without falling has the centre of mass, on average, above the feet.
+
+A floor found from where feet stand is well known along the path that they go, and hardly across it, where feet are a hand apart. A picture
+tells little more: a camera that rolls and a person who leans look alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mprl.motion import rotations as rot
+from mprl.motion.characters.character import Character
+from mprl.motion.clip import MotionClip
+from mprl.motion.library import MotionLibrary
+
+
+def lean(clip: MotionClip, character: Character) -> NDArray[np.float64]:
+    """By how much a motion leans across the line along which its feet bear, as the rotation vector that sets it upright, (3,) rad.
+
+    The mean force of the floor passes through the centre of mass but for its mean acceleration, which over some seconds is little.
+
+    Args:
+        clip: of the character's joints.
+        character: whose masses, and whose feet.
+    """
+    rows = MotionLibrary([clip], character).all_rows()
+    feet = rows.body_position[:, [character.body_names.index(name) for name in character.feet]]
+    bears = rows.contacts.unsqueeze(-1)
+    if float(bears.sum()) <= 0:
+        return np.zeros(3)
+    support = (feet * bears).sum(dim=(0, 1)) / bears.sum()
+    spread = ((feet[..., :2] - support[:2]) * bears).flatten(0, 1).double()
+    along = torch.linalg.eigh(spread.T @ spread)[1][:, -1]
+    across = torch.stack((-along[1], along[0]))
+    # the body's mass where its feet bear, as heavy in each foot's time as that foot
+    centre = (rows.com * bears.sum(dim=1)).sum(dim=0) / bears.sum()
+    off, height = float(across @ (centre - support)[:2].double()), float(centre[2])
+    return np.arctan2(off, height) * np.array([float(along[0]), float(along[1]), 0.0])
+
+
+def upright(clip: MotionClip, lean: NDArray[np.float64]) -> MotionClip:
+    """A motion turned as a whole about its root's first place, by a rotation vector (3,) rad."""
+    turn = rot.from_rotation_vector(torch.as_tensor(lean))
+    rotations, place = clip.rotations.copy(), torch.as_tensor(clip.root_position - clip.root_position[0])
+    rotations[:, 0] = rot.multiply(turn.expand(clip.num_frames, 4), torch.as_tensor(rotations[:, 0])).numpy()
+    position = rot.rotate(turn.expand(clip.num_frames, 4), place).numpy() + clip.root_position[0]
+    return replace(clip, rotations=rotations, root_position=position)

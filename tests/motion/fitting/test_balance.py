@@ -1,0 +1,24 @@
+"""Which way is up, from balance: a walk leans by nothing, one that was tipped by as much as it was tipped, and it can be set upright."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from mprl.motion import HUMANOID, edit, load
+from mprl.motion.fitting.balance import lean, upright
+
+
+@pytest.mark.parametrize("heading", [0, 70])
+@pytest.mark.parametrize("degrees", [-10, 0, 7])
+def test_a_walk_that_was_tipped_across_its_way_is_set_upright(heading, degrees):
+    walk = edit.turn(load("walk"), math.radians(heading))
+    along = np.array([math.cos(math.radians(heading)), math.sin(math.radians(heading)), 0.0])
+    tipped = upright(walk, math.radians(degrees) * along)
+    found = lean(tipped, HUMANOID)
+    # what bears is found anew on the tipped one, so not exactly
+    assert np.degrees(found @ along) == pytest.approx(-degrees, abs=2.0)
+    assert abs(np.degrees(found[2])) == 0 and np.degrees(np.linalg.norm(np.cross(found, along))) < 2.0
+    assert abs(np.degrees(lean(upright(tipped, found), HUMANOID) @ along)) < 1.5
