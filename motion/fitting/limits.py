@@ -28,7 +28,7 @@ _BOXES: dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]]
     "wrist": ((-1.0, -0.4, -0.9), (1.0, 0.4, 0.9)),
     "hand": ((-0.1, -0.1, -0.3), (0.1, 0.1, 0.3)),
 }
-_MIRROR = torch.tensor([-1.0, 1.0, -1.0])  # of a rotation vector in the plane y = 0
+MIRROR = torch.tensor([-1.0, 1.0, -1.0])  # of a rotation vector in the plane y = 0
 # what SMPLify's limit is about: joint, axis, and the sign of the rotation that bends it the wrong way
 HINGES = (("left_elbow", 2, 1.0), ("right_elbow", 2, -1.0), ("left_knee", 1, -1.0), ("right_knee", 1, -1.0))
 
@@ -39,7 +39,7 @@ def boxes(joints: int = 23) -> tuple[Tensor, Tensor]:
     for name in JOINTS[1 : joints + 1]:
         box = torch.tensor(_BOXES[name.removeprefix("left_").removeprefix("right_")])
         if name.startswith("right_"):
-            box = (box * _MIRROR).sort(dim=0).values
+            box = (box * MIRROR).sort(dim=0).values
         low.append(box[0])
         high.append(box[1])
     return torch.stack(low), torch.stack(high)
@@ -50,4 +50,4 @@ def mirror(pose: Tensor) -> Tensor:
     swap = {"left": "right", "right": "left"}
     names = JOINTS[1 : pose.shape[-2] + 1]
     other = [names.index("_".join((swap.get(name.split("_")[0], name.split("_")[0]), *name.split("_")[1:]))) for name in names]
-    return pose[..., other, :] * _MIRROR.to(pose)
+    return pose[..., other, :] * MIRROR.to(pose)

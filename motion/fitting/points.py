@@ -30,6 +30,9 @@ class BodyPoints:
 
     Attributes:
         names: as given.
+        holder: the joint that turns the arm of each joint and landmark, (24 + M,); 24 for the pelvis', which is 0.
+        beyond: which joints and landmarks move with each joint, (24, 24 + M) in {0, 1}.
+        order: number of each named point among joints and landmarks, (K,).
 
     Raises:
         SettingError: a point that the body does not have.
@@ -54,15 +57,15 @@ class BodyPoints:
         self._landmarks = from_smpl(at) - self._joints[self._skin]
         self._landmarks_shape = from_smpl(moved.permute(2, 0, 1)) - self._joints_shape[:, self._skin]
         # the joint that turns each point's offset; and which points move when a joint is placed elsewhere
-        self._holder = torch.tensor([len(JOINTS), *PARENTS[1:], *holders], device=like.device)
+        self.holder = torch.tensor([len(JOINTS), *PARENTS[1:], *holders], device=like.device)
         beyond = torch.eye(len(JOINTS), dtype=like.dtype, device=like.device)
         for joint, parent in reversed(list(enumerate(PARENTS))):
             if parent >= 0:
                 beyond[parent] += beyond[joint]
-        self._beyond = torch.cat((beyond, beyond[:, self._skin]), dim=1)
+        self.beyond = torch.cat((beyond, beyond[:, self._skin]), dim=1)
         marks = iter(range(len(JOINTS), len(JOINTS) + len(vertices)))
         order = [JOINTS.index(name) if name in JOINTS else next(marks) for name in names]
-        self._order = torch.tensor(order, dtype=torch.long, device=like.device)
+        self.order = torch.tensor(order, dtype=torch.long, device=like.device)
 
     def offsets(self, betas: Tensor) -> Tensor:
         """Of all joints and landmarks of a shape (S,) in their holders' frames, (24 + M, 3) m; the pelvis' is 0."""
@@ -85,5 +88,5 @@ class BodyPoints:
         """
         still = pose.new_zeros(len(pose), len(JOINTS) - 1 - pose.shape[1], 3)
         vectors = torch.cat((turn.unsqueeze(1), pose, still), dim=1)
-        everything = Place.apply(self._tree, self._holder, self._beyond, root, vectors, self.offsets(betas), place)
-        return everything[:, : len(JOINTS)], everything.index_select(1, self._order)
+        everything = Place.apply(self._tree, self.holder, self.beyond, root, vectors, self.offsets(betas), place)
+        return everything[:, : len(JOINTS)], everything.index_select(1, self.order)

@@ -217,6 +217,7 @@ def fit(
     focal: float | None = None,
     initial: Parameters | None = None,
     tell: Tell | None = None,
+    _lab: dict | None = None,
 ) -> Fitted:
     """Fit a body to keypoints.
 
@@ -249,7 +250,35 @@ def fit(
     o = settings
     before = 0 if initial is not None else o.guess_steps + 2 * o.coarse_steps + o.limb_steps + o.moment_steps
     count = _Count(before + o.frame_steps, tell)
-    if initial is None:
+    if _lab is not None:
+        from mprl.motion.fitting.regression import estimate
+
+        objective = Objective(points, evidence, cameras, prior, weights)
+        found, known = estimate.of_sequence(_lab["network"], objective)
+        initial = between(found, known, every)
+        if _lab["how"] == "alone":
+            return _finished(keypoints, objective, initial, estimated, [0.0, 0.0])
+        rate = keypoints.frame_rate
+        if "limbs" in _lab["how"]:
+            coarse = _moments(keypoints, 2 * settings.moment)
+            some = evidence.at(coarse, 1 / (2 * settings.moment))
+            together = Objective(points, some, cameras, prior, replace(weights, interpenetration=0.0))
+            found = descend(together, initial.at(coarse), free, o.coarse_steps)
+            random = torch.Generator().manual_seed(0)
+            poses = prior.sample(settings.limb_examples, random).unflatten(1, (-1, 3))
+
+            def improve(objective: Objective, p: Parameters) -> Parameters:
+                return descend(objective, p, {"pose": 0.06}, settings.limb_steps, whole=False)
+
+            found = limbs.retried(together, found, poses, improve, 2 * settings.moment)
+            found = descend(together, found, free, o.coarse_steps)
+            initial = between(found, coarse, every)
+        if "moments" in _lab["how"]:
+            fine = _moments(keypoints, settings.moment)
+            some = evidence.at(fine, 1 / settings.moment)
+            found = descend(Objective(points, some, cameras, prior, weights), initial.at(fine), free, o.moment_steps)
+            initial = between(found, fine, every)
+    elif initial is None:
         coarse, fine = (_moments(keypoints, settings.moment * share) for share in (2.0, 1.0))
         found = search(points, evidence, cameras, prior, settings, coarse, free, count)
         known = evidence.at(fine, keypoints.frame_rate * (len(fine) - 1) / max(keypoints.num_frames - 1, 1))

@@ -42,16 +42,22 @@ _ANYWHERE = 0.08  # probability that a leg or an arm is anywhere within its limi
 
 def clip_poses(leave_out: Collection[str] = ()) -> Tensor:
     """Poses of the clips that ship and their mirror images, (N, 21, 3) rotation vectors, rad."""
+    return clip_frames(leave_out)[:, 1:]
+
+
+def clip_frames(leave_out: Collection[str] = ()) -> Tensor:
+    """The same with the pelvis' rotation in the world before it, (N, 22, 3)."""
     character, found = SmplCharacter(), []
     for name in motions():
         if name in leave_out:
             continue
         clip = retarget(load(name), character)
         step = max(1, round(clip.frame_rate / _RATE))
-        turned = torch.tensor(clip.rotations[::step, 1 : BODY_JOINTS + 1], dtype=torch.float32)
+        turned = torch.tensor(clip.rotations[::step, : BODY_JOINTS + 1], dtype=torch.float32)
         found.append(rot.to_rotation_vector(turned))
-    poses = torch.cat(found)
-    return torch.cat((poses, limits.mirror(poses)))
+    frames = torch.cat(found)
+    mirrored = torch.cat((frames[:, :1] * limits.MIRROR, limits.mirror(frames[:, 1:])), dim=1)
+    return torch.cat((frames, mirrored))
 
 
 def varied(poses: Tensor, count: int, generator: torch.Generator) -> Tensor:
