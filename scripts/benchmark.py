@@ -307,6 +307,8 @@ class PoseOptions(Options):
     """which are compared"""
     views: tuple[int, ...] = (1, 2)
     """from how many cameras"""
+    methods: tuple[Literal["regressor", "learned-descent", "both"], ...] = ()
+    """beside SMPLify's own search: networks alone, and as its start; they know our clips, so they need --mocap"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -574,7 +576,7 @@ def pose(options: PoseOptions) -> Measured:
     from mprl.scripts.benchmarks.pose import measure
 
     o = options
-    return measure(o.mocap, o.motions, o.priors, o.views, o.threads)
+    return measure(o.mocap, o.motions, o.priors, o.views, o.threads, o.methods)
 
 
 def skill(options: SkillOptions) -> Measured:

@@ -185,13 +185,20 @@ def search(
     moments: Tensor,
     free: dict[str, float],
     tell: Callable[[], object] | None = None,
+    also: Parameters | None = None,
+    only: bool = False,
 ) -> Parameters:
     """A first fit at some moments: guesses, each improved by itself, and the likeliest path through them; then limbs tried anew."""
     step = float(moments[-1] - moments[0]) / max(len(moments) - 1, 1) / evidence.frame_rate or settings.moment
     some, weights = evidence.at(moments, 1.0 / step), replace(settings.weights, interpenetration=0.0)
     random = torch.Generator().manual_seed(0)
     poses = prior.sample(settings.examples, random).unflatten(1, (-1, 3))
-    found = start.guesses(points, some, cameras, poses, torch.zeros(points.num_betas))
+    if only:
+        found = also
+    else:
+        found = start.guesses(points, some, cameras, poses, torch.zeros(points.num_betas))
+        if also is not None:
+            found = found._replace(**{k: torch.cat((getattr(found, k), getattr(also, k))) for k in ("root", "turn", "pose", "place")})
     times = len(found.pose) // len(moments)
     many = replace(some, seen=some.seen.repeat(1, times, 1, 1), confidence=some.confidence.repeat(1, times, 1))
     alone = Objective(points, many, cameras, prior, weights)
@@ -250,39 +257,24 @@ def fit(
     o = settings
     before = 0 if initial is not None else o.guess_steps + 2 * o.coarse_steps + o.limb_steps + o.moment_steps
     count = _Count(before + o.frame_steps, tell)
-    if _lab is not None:
-        from mprl.motion.fitting.regression import estimate
-
-        objective = Objective(points, evidence, cameras, prior, weights)
-        found, known = estimate.of_sequence(_lab["network"], objective)
-        initial = between(found, known, every)
-        if _lab["how"] == "alone":
-            return _finished(keypoints, objective, initial, estimated, [0.0, 0.0])
-        rate = keypoints.frame_rate
-        if "limbs" in _lab["how"]:
-            coarse = _moments(keypoints, 2 * settings.moment)
-            some = evidence.at(coarse, 1 / (2 * settings.moment))
-            together = Objective(points, some, cameras, prior, replace(weights, interpenetration=0.0))
-            found = descend(together, initial.at(coarse), free, o.coarse_steps)
-            random = torch.Generator().manual_seed(0)
-            poses = prior.sample(settings.limb_examples, random).unflatten(1, (-1, 3))
-
-            def improve(objective: Objective, p: Parameters) -> Parameters:
-                return descend(objective, p, {"pose": 0.06}, settings.limb_steps, whole=False)
-
-            found = limbs.retried(together, found, poses, improve, 2 * settings.moment)
-            found = descend(together, found, free, o.coarse_steps)
-            initial = between(found, coarse, every)
-        if "moments" in _lab["how"]:
-            fine = _moments(keypoints, settings.moment)
-            some = evidence.at(fine, 1 / settings.moment)
-            found = descend(Objective(points, some, cameras, prior, weights), initial.at(fine), free, o.moment_steps)
-            initial = between(found, fine, every)
-    elif initial is None:
+    if initial is None:
         coarse, fine = (_moments(keypoints, settings.moment * share) for share in (2.0, 1.0))
-        found = search(points, evidence, cameras, prior, settings, coarse, free, count)
+        told = None
+        if _lab is not None:
+            from mprl.motion.fitting.regression import estimate
+
+            objective = Objective(points, evidence, cameras, prior, weights)
+            found, seen = estimate.of_sequence(_lab["network"], objective)
+            told = between(found, seen, every)
+            if _lab["how"] == "alone":
+                return _finished(keypoints, objective, told, estimated, [0.0, 0.0])
+        if told is not None and _lab["how"] == "both":
+            found = told.at(fine)
+        else:
+            also = None if told is None else told.at(coarse)
+            found = between(search(points, evidence, cameras, prior, settings, coarse, free, count, also, bool(_lab) and _lab["how"] == "path"), coarse, fine)
         known = evidence.at(fine, keypoints.frame_rate * (len(fine) - 1) / max(keypoints.num_frames - 1, 1))
-        found = descend(Objective(points, known, cameras, prior, weights), between(found, coarse, fine), free, o.moment_steps, tell=count)
+        found = descend(Objective(points, known, cameras, prior, weights), found, free, o.moment_steps, tell=count)
         initial = between(found, fine, every)
     objective, energies = Objective(points, evidence, cameras, prior, weights), []  # type: ignore[var-annotated]
     smaller = {key: 0.4 * value for key, value in free.items()}

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from mprl.errors import SettingError
 from mprl.motion import MotionClip, SmplBody, SmplCharacter, load
 from mprl.motion.fitting import metrics, priors, synthetic
 from mprl.motion.fitting.points import BodyPoints
-from mprl.motion.fitting.smplify import Fitted, Settings, fit
+from mprl.motion.fitting.smplify import Fitted, Method, Settings, fit
 from mprl.motion.retarget import retarget
 from mprl.scripts.benchmarks.environment import Measured
 from mprl.scripts.benchmarks.report import Figure, Overview
@@ -28,6 +28,7 @@ NOISE, DROPPED = 2.0, 0.1
 LONG = 600  # frames, of which speed is measured: 10 to 20 s
 _PEER_STEPS = 200  # of Adam, as in SPIN: 100 for the camera and 100 for the pose
 _NAMES = {"none": "no prior", "gmm": "Gaussian mixture", "vae": "autoencoder"}
+_NAMES |= {"regressor": "regressor alone", "learned-descent": "learned descent alone", "both": "network, then SMPLify"}
 
 
 class Row(NamedTuple):
@@ -39,7 +40,9 @@ class Row(NamedTuple):
     reprojection: float
 
 
-def measure(mocap: Path | None, clips: Sequence[str], which: Sequence[str], views: Sequence[int], threads: int) -> Measured:
+def measure(
+    mocap: Path | None, clips: Sequence[str], which: Sequence[str], views: Sequence[int], threads: int, methods: Sequence[str] = ()
+) -> Measured:
     """All figures of `mprl benchmark pose`.
 
     Args:
@@ -48,17 +51,22 @@ def measure(mocap: Path | None, clips: Sequence[str], which: Sequence[str], view
         which: priors.
         views: how many cameras.
         threads: of torch, for the record.
+        methods: other ones than SMPLify's search, with the Gaussian mixture; only with `mocap`, as the networks know our clips.
     """
     held_out, known = _held_out(mocap, clips)
-    rows = {(prior, count): [judge(clip, known[prior], count) for clip in held_out] for count in views for prior in which}
+    if mocap is None and methods:
+        raise SettingError("the networks that ship have learned from our clips: --methods needs --mocap, a folder with DeepMimic's humanoid3d_*.txt")
+    known |= dict.fromkeys(methods, "gmm")
+    kinds = [(kind, count) for count in views for kind in (*which, *methods)]
+    rows = {(kind, count): [judge(clip, known[kind], count, _method(kind)) for clip in held_out] for kind, count in kinds}
     medians = {key: Row(*(statistics.median(values) for values in zip(*found, strict=True))) for key, found in rows.items()}
     longest = max(held_out, key=lambda clip: clip.num_frames)
     peer = _smplx_speed(longest)
-    speeds = {(prior, count): speed(longest, known[prior], count) for prior, count in rows}
+    speeds = {(kind, count): speed(longest, known[kind], count, _method(kind)) for kind, count in kinds}
     figures = []
     for (prior, count), row in medians.items():
         what = f"{_NAMES[prior]}, {count} view{'s' * (count > 1)}"
-        goal = {1: 60.0, 2: 25.0}.get(count) if prior != "none" else None
+        goal = {1: 60.0, 2: 25.0}.get(count) if prior in ("gmm", "vae", "both") else None
         each = {clip.name: [found.pa_mpjpe] for clip, found in zip(held_out, rows[prior, count], strict=True)}
         figures.append(
             Figure(f"pa_mpjpe_{prior}_{count}", f"PA-MPJPE, {what}", "mm", row.pa_mpjpe, less_is_better=True,
@@ -72,16 +80,20 @@ def measure(mocap: Path | None, clips: Sequence[str], which: Sequence[str], view
         (_NAMES[prior], str(count), *(f"{value:.1f}" for value in row), f"{speeds[prior, count]:.0f}")
         for (prior, count), row in medians.items()
     ]
-    columns = ("prior", "views", "PA-MPJPE, mm", "MPJPE, mm", "acceleration error, m/s²", "reprojection, px", "frames/s")
+    columns = ("prior or method", "views", "PA-MPJPE, mm", "MPJPE, mm", "acceleration error, m/s²", "reprojection, px", "frames/s")
     settings = {"clips": " ".join(clip.name for clip in held_out), "noise_px": NOISE, "dropped": DROPPED, "threads": threads}
     return Measured(figures, settings, Overview(columns, cells))
 
 
-def judge(clip: MotionClip, prior: str | priors.Prior, views: int) -> Row:
+def _method(kind: str) -> Any:
+    return "smplify" if kind in priors.NAMES else kind
+
+
+def judge(clip: MotionClip, prior: str | priors.Prior, views: int, method: Method = "smplify") -> Row:
     """Fit a clip's keypoints, and compare with the clip. One view's camera is unknown; several views' are known."""
     cameras = synthetic.around(clip, views)
     keypoints = synthetic.evidence(clip, cameras, noise=NOISE, dropped=DROPPED)
-    fitted = fit(keypoints, cameras if views > 1 else None, Settings(prior=prior))
+    fitted = fit(keypoints, cameras if views > 1 else None, Settings(prior=prior, method=method))
     found, true = _joints(fitted), synthetic.true_points(clip, ())[0]
     if views == 1:  # the estimated world may be turned about its vertical, which nothing in the picture tells: as the cameras are
         a, b = fitted.cameras.rotation[0], cameras.rotation[0]
@@ -90,7 +102,7 @@ def judge(clip: MotionClip, prior: str | priors.Prior, views: int) -> Row:
     return Row(pa_mpjpe, mpjpe, float(metrics.acceleration_error(found, true, clip.frame_rate)), fitted.reprojection)
 
 
-def speed(clip: MotionClip, prior: str | priors.Prior, views: int) -> float:
+def speed(clip: MotionClip, prior: str | priors.Prior, views: int, method: Method = "smplify") -> float:
     """Frames a second of a fit to a clip that goes forth and back until it has LONG frames, everything included."""
     cameras = synthetic.around(clip, views)
     once = synthetic.evidence(clip, cameras, noise=NOISE, dropped=DROPPED)
@@ -98,7 +110,7 @@ def speed(clip: MotionClip, prior: str | priors.Prior, views: int) -> float:
     frames = np.resize(there_and_back, LONG)
     keypoints = replace(once, positions=once.positions[:, frames], confidence=once.confidence[:, frames])
     began = time.perf_counter()
-    fit(keypoints, cameras if views > 1 else None, Settings(prior=prior))
+    fit(keypoints, cameras if views > 1 else None, Settings(prior=prior, method=method))
     return LONG / (time.perf_counter() - began)
 
 

@@ -35,6 +35,8 @@ class Options:
     """which one of several people, the best seen first"""
     layout: Annotated[str | None, text("NAME")] = None
     """which keypoint is which, where their number does not tell: body_25, coco_17, coco_18, smpl_24"""
+    method: Literal["smplify", "regressor", "learned-descent", "both"] = "smplify"
+    """search and optimisation, a network alone (at once, less exact), or optimisation that starts from a network"""
     prior: Literal["gmm", "vae", "none"] = "gmm"
     """what is known of poses"""
     video: Annotated[Path | None, text("FILE.mp4")] = None
@@ -64,7 +66,7 @@ def run(options: Options, words: Sequence[str] = ()) -> None:
     with progress("fitting") as bar:
         task = bar.add_task("", total=None)
         fitted = fit(
-            keypoints, cameras, Settings(prior=options.prior), focal=options.focal,
+            keypoints, cameras, Settings(prior=options.prior, method=options.method), focal=options.focal,
             tell=lambda done, total: bar.update(task, completed=done, total=total),
         )  # fmt: skip
     npz.write(fitted.clip, options.out)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mprl.motion.fitting.regression.critic import Critics
 from mprl.motion.fitting.regression.figures import Figure, Figures, reprojection
 from mprl.motion.fitting.regression.views import INPUTS
+from mprl.nn import precision
 from mprl.perception.network import Network
 
 _JOINTS, _REPROJECTION, _SHAPE, _CAMERA = 10.0, 0.5, 0.02, 0.5
@@ -62,12 +63,14 @@ class Steps(Network):
 
     def trace(self, inputs: Tensor) -> list[Tensor]:
         """The rows after each step."""
-        known, row, rows = self.evidence(inputs), self.first.expand(len(inputs), -1), []
+        fast = self.training and precision.uses_bfloat16("auto", inputs.device)
+        known = precision.forward(self.evidence, inputs, fast)
+        row, rows = self.first.expand(len(inputs), -1), []
         for step in range(self.steps):
             told = [known, row]
             if self.gradient:
                 told.append(self.gradient_of(row, inputs))
-            row = row + self.proposals[min(step, len(self.proposals) - 1)](torch.cat(told, dim=1))
+            row = row + precision.forward(self.proposals[min(step, len(self.proposals) - 1)], torch.cat(told, dim=1), fast)
             rows.append(row)
         return rows
 
