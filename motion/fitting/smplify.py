@@ -5,7 +5,7 @@
 
 All frames are fitted together, as one batch: one shape, cameras that stand still, and terms between neighbouring frames. The way there:
 guesses from all sides at some moments of the sequence (`start.py`), each improved by itself; the likeliest path through them; then
-these moments together, and at last all frames.
+these moments together, and at last all frames. Instead of the search, a network may say where to start (`regression`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -28,6 +29,8 @@ from mprl.motion.fitting import ground, limbs, priors, start
 from mprl.motion.fitting.evidence import DETECTOR, Evidence, gather
 from mprl.motion.fitting.objective import Objective, Parameters, Weights
 from mprl.motion.fitting.points import BodyPoints
+from mprl.motion.fitting.regression import estimate
+from mprl.perception.network import check_choice
 from mprl.perception.pose2d import layouts
 from mprl.perception.pose2d.keypoints import Keypoints
 
@@ -35,6 +38,8 @@ log = logging.getLogger("mprl")
 
 FEET = ("left_heel", "left_big_toe", "left_small_toe", "right_heel", "right_big_toe", "right_small_toe")
 Tell = Callable[[int, int], object]
+Method = Literal["smplify", "regressor", "learned-descent", "both"]
+NETWORK = "learned-descent"  # that "both" starts from
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,8 @@ class Settings:
     """Of a fit.
 
     Attributes:
+        method: "smplify" searches, then descends; "regressor" and "learned-descent" are networks alone, each frame by itself; "both"
+            descends from what a network says.
         prior: "gmm", "vae" or "none", or one of your own.
         weights: of the objective's terms.
         moment: time between the moments that are fitted before all frames are, s; the search is at every other one.
@@ -50,6 +57,7 @@ class Settings:
         examples, limb_examples: poses of the prior that guesses, and limbs, are chosen from.
     """
 
+    method: Method = "smplify"
     prior: str | priors.Prior = "gmm"
     weights: Weights = field(default_factory=Weights)
     moment: float = 0.1
@@ -60,6 +68,9 @@ class Settings:
     frame_steps: int = 60
     examples: int = 600
     limb_examples: int = 1500
+
+    def __post_init__(self) -> None:
+        check_choice("method", self.method, get_args(Method))
 
 
 @dataclass(frozen=True)
@@ -185,20 +196,13 @@ def search(
     moments: Tensor,
     free: dict[str, float],
     tell: Callable[[], object] | None = None,
-    also: Parameters | None = None,
-    only: bool = False,
 ) -> Parameters:
     """A first fit at some moments: guesses, each improved by itself, and the likeliest path through them; then limbs tried anew."""
     step = float(moments[-1] - moments[0]) / max(len(moments) - 1, 1) / evidence.frame_rate or settings.moment
     some, weights = evidence.at(moments, 1.0 / step), replace(settings.weights, interpenetration=0.0)
     random = torch.Generator().manual_seed(0)
     poses = prior.sample(settings.examples, random).unflatten(1, (-1, 3))
-    if only:
-        found = also
-    else:
-        found = start.guesses(points, some, cameras, poses, torch.zeros(points.num_betas))
-        if also is not None:
-            found = found._replace(**{k: torch.cat((getattr(found, k), getattr(also, k))) for k in ("root", "turn", "pose", "place")})
+    found = start.guesses(points, some, cameras, poses, torch.zeros(points.num_betas))
     times = len(found.pose) // len(moments)
     many = replace(some, seen=some.seen.repeat(1, times, 1, 1), confidence=some.confidence.repeat(1, times, 1))
     alone = Objective(points, many, cameras, prior, weights)
@@ -224,7 +228,6 @@ def fit(
     focal: float | None = None,
     initial: Parameters | None = None,
     tell: Tell | None = None,
-    _lab: dict | None = None,
 ) -> Fitted:
     """Fit a body to keypoints.
 
@@ -235,7 +238,7 @@ def fit(
         settings: of the fit.
         body: by default the free one.
         focal: px, of a single view's camera, where it is known.
-        initial: instead of searching, where to start: parameters of all frames.
+        initial: instead of searching or asking a network, where to start: parameters of all frames.
         tell: called with the steps done and to do.
 
     Raises:
@@ -255,24 +258,20 @@ def fit(
         free["log_focal"] = 0.02
     weights, every = settings.weights, torch.arange(keypoints.num_frames)
     o = settings
-    before = 0 if initial is not None else o.guess_steps + 2 * o.coarse_steps + o.limb_steps + o.moment_steps
-    count = _Count(before + o.frame_steps, tell)
+    before = o.moment_steps + (o.guess_steps + 2 * o.coarse_steps + o.limb_steps if o.method == "smplify" else 0)
+    count = _Count((before if initial is None else 0) + o.frame_steps, tell)
     if initial is None:
         coarse, fine = (_moments(keypoints, settings.moment * share) for share in (2.0, 1.0))
-        told = None
-        if _lab is not None:
-            from mprl.motion.fitting.regression import estimate
-
-            objective = Objective(points, evidence, cameras, prior, weights)
-            found, seen = estimate.of_sequence(_lab["network"], objective)
-            told = between(found, seen, every)
-            if _lab["how"] == "alone":
-                return _finished(keypoints, objective, told, estimated, [0.0, 0.0])
-        if told is not None and _lab["how"] == "both":
-            found = told.at(fine)
+        if o.method == "smplify":
+            found = between(search(points, evidence, cameras, prior, settings, coarse, free, count), coarse, fine)
         else:
-            also = None if told is None else told.at(coarse)
-            found = between(search(points, evidence, cameras, prior, settings, coarse, free, count, also, bool(_lab) and _lab["how"] == "path"), coarse, fine)
+            objective = Objective(points, evidence, cameras, prior, weights)
+            network = estimate.load(NETWORK if o.method == "both" else o.method)
+            told = between(*estimate.of_sequence(network, objective), every)
+            if o.method != "both":
+                with torch.no_grad():
+                    return _finished(keypoints, objective, told, estimated, 2 * [float(objective(told))])
+            found = told.at(fine)
         known = evidence.at(fine, keypoints.frame_rate * (len(fine) - 1) / max(keypoints.num_frames - 1, 1))
         found = descend(Objective(points, known, cameras, prior, weights), found, free, o.moment_steps, tell=count)
         initial = between(found, fine, every)

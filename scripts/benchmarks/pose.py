@@ -55,7 +55,9 @@ def measure(
     """
     held_out, known = _held_out(mocap, clips)
     if mocap is None and methods:
-        raise SettingError("the networks that ship have learned from our clips: --methods needs --mocap, a folder with DeepMimic's humanoid3d_*.txt")
+        raise SettingError(
+            "the networks that ship have learned from our clips: --methods needs --mocap, a folder with DeepMimic's humanoid3d_*.txt"
+        )
     known |= dict.fromkeys(methods, "gmm")
     kinds = [(kind, count) for count in views for kind in (*which, *methods)]
     rows = {(kind, count): [judge(clip, known[kind], count, _method(kind)) for clip in held_out] for kind, count in kinds}

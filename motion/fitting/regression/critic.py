@@ -1,4 +1,4 @@
-"""Critics of poses and shapes, as in HMR (Kanazawa et al. 2018, section 3.2): one for each joint, one for the whole pose, one for the shape.
+"""Critics of poses and shapes, as in HMR (Kanazawa et al. 2018, 3.2): one for each joint, one for the whole pose, one for the shape.
 
 They learn to tell true from found ones by least squares (Mao et al. 2017), and the network to be taken for true. Both learn in one step:
 the critics from figures that are cut off the network, the network through critics that are held still.
@@ -23,7 +23,9 @@ class Critics(nn.Module):
         self.embed = nn.Sequential(nn.Linear(9, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU())
         self.joints = nn.Parameter(torch.randn(BODY_JOINTS, hidden) / hidden**0.5)
         self.biases = nn.Parameter(torch.zeros(BODY_JOINTS))
-        self.whole = nn.Sequential(nn.Linear(BODY_JOINTS * hidden, whole), nn.ReLU(), nn.Linear(whole, whole), nn.ReLU(), nn.Linear(whole, 1))
+        self.whole = nn.Sequential(
+            nn.Linear(BODY_JOINTS * hidden, whole), nn.ReLU(), nn.Linear(whole, whole), nn.ReLU(), nn.Linear(whole, 1)
+        )
         self.shape = nn.Sequential(nn.Linear(betas, 10), nn.ReLU(), nn.Linear(10, 5), nn.ReLU(), nn.Linear(5, 1))
 
     def forward(self, rotations: Tensor, betas: Tensor) -> Tensor:

@@ -38,7 +38,9 @@ def load(name: str, folder: Path = WEIGHTS) -> Steps:
     try:
         network.load_state_dict({key: value.float() for key, value in tensors.items()})
     except RuntimeError:
-        raise CheckpointError(f"{path}: expected the weights of a {name}; train it anew: python -m mprl.motion.fitting.regression.training") from None
+        raise CheckpointError(
+            f"{path}: expected the weights of a {name}; train it anew: python -m mprl.motion.fitting.regression.training"
+        ) from None
     return network.requires_grad_(False).eval()
 
 
@@ -67,7 +69,9 @@ def of_sequence(network: Steps, objective: Objective) -> tuple[Parameters, torch
     evidence = objective.evidence
     known = (evidence.confidence.gt(0).sum(dim=2) >= LEAST).all(dim=0).nonzero().squeeze(1)
     if len(known) < 2:
-        raise SettingError(f"the networks need two frames or more that show {LEAST} keypoints in each view, found {len(known)}; use --method smplify")
+        raise SettingError(
+            f"the networks need two frames or more that show {LEAST} keypoints in each view, found {len(known)}; use --method smplify"
+        )
     rate = evidence.frame_rate * (len(known) - 1) / max(int(known[-1] - known[0]), 1)
     some = evidence.at(known, rate)
     found = of_views(network, objective.points, some, objective.cameras)

@@ -14,8 +14,8 @@ import torch
 
 from mprl import files
 from mprl.motion.fitting.priors.learn import clip_frames
-from mprl.motion.fitting.regression.examples import batches
 from mprl.motion.fitting.regression.estimate import WEIGHTS
+from mprl.motion.fitting.regression.examples import batches
 from mprl.motion.fitting.regression.network import KINDS, Steps
 from mprl.perception.trainer import Trainer, TrainerSettings
 
@@ -23,7 +23,13 @@ EPOCHS, BATCHES, SIZE = 12, 250, 256
 
 
 def train(
-    kind: str, epochs: int = EPOCHS, size: int = SIZE, leave_out: Collection[str] = (), seed: int = 0, progress: bool = False, **settings: Any
+    kind: str,
+    epochs: int = EPOCHS,
+    size: int = SIZE,
+    leave_out: Collection[str] = (),
+    seed: int = 0,
+    progress: bool = False,
+    **settings: Any,
 ) -> Steps:
     """A network that has learned.
 
