@@ -53,11 +53,11 @@ def measure(
         threads: of torch, for the record.
         methods: other ones than SMPLify's search, with the Gaussian mixture; only with `mocap`, as the networks know our clips.
     """
-    held_out, known = _held_out(mocap, clips)
     if mocap is None and methods:
         raise SettingError(
             "the networks that ship have learned from our clips: --methods needs --mocap, a folder with DeepMimic's humanoid3d_*.txt"
         )
+    held_out, known = _held_out(mocap, clips)
     known |= dict.fromkeys(methods, "gmm")
     kinds = [(kind, count) for count in views for kind in (*which, *methods)]
     rows = {(kind, count): [judge(clip, known[kind], count, _method(kind)) for clip in held_out] for kind, count in kinds}

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from mprl.errors import SettingError
 from mprl.motion import SmplCharacter, edit, load
 from mprl.motion.fitting import cameras as cams
 from mprl.motion.fitting import synthetic
@@ -61,3 +62,8 @@ def test_mistakes_are_one_line(mprl, tmp_path, monkeypatch, words, message):
 def test_the_benchmark_judges_a_clip(clip):
     row = pose.judge(clip, "gmm", 2)
     assert row.pa_mpjpe < 25 and row.mpjpe < 30 and row.reprojection < 6
+
+
+def test_networks_are_not_judged_on_the_clips_that_they_know():
+    with pytest.raises(SettingError, match="--methods needs --mocap"):
+        pose.measure(None, (), ("gmm",), (1,), 1, ("both",))

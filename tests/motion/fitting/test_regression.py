@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
-from mprl.errors import CheckpointError, SettingError
+from mprl.errors import CheckpointError, SettingError, UnknownNameError
+from mprl.motion import MotionClip, SmplBody
 from mprl.motion import rotations as rot
 from mprl.motion.body import joints as smpl
 from mprl.motion.body import skinning
@@ -35,6 +37,16 @@ def some_frames(count: int = 64) -> torch.Tensor:
 def some_examples(count: int = 32, seed: int = 2) -> dict[str, torch.Tensor]:
     frames = some_frames()
     return examples.examples(frames, frames[:, 1:], Figures(), count, torch.Generator().manual_seed(seed))
+
+
+def standing(frames: int) -> MotionClip:
+    """In the middle of the world, arms down."""
+    q = torch.zeros(frames, 24, 4)
+    q[..., 0] = 1.0
+    q[:, smpl.JOINTS.index("left_shoulder")] = rot.from_rotation_vector(torch.tensor([math.radians(-60), 0.0, 0.0]))
+    q[:, smpl.JOINTS.index("right_shoulder")] = rot.from_rotation_vector(torch.tensor([math.radians(60), 0.0, 0.0]))
+    place = torch.tensor([0.0, 0.0, 0.95]).expand(frames, 3)
+    return MotionClip("standing", SmplBody.default().skeleton(), 30.0, place.double().numpy(), q.double().numpy())
 
 
 def test_six_numbers_of_a_rotation_give_it_back():
@@ -146,7 +158,7 @@ def test_weights_beat_the_mean_pose_on_poses_of_the_prior(name):
 
 
 def test_a_sequence_comes_back_in_the_cameras_world():
-    clip = _standing(6)
+    clip = standing(6)
     cameras = synthetic.around(clip)
     fitted = fit(synthetic.evidence(clip, cameras, noise=0.0, dropped=0.0), cameras, Settings(method="learned-descent"))
     true, found = (synthetic.true_points(one, ())[0] for one in (clip, fitted.clip))
@@ -155,22 +167,17 @@ def test_a_sequence_comes_back_in_the_cameras_world():
     assert up[2] > 0.4
 
 
-def _standing(frames: int):
-    from mprl.motion import MotionClip, SmplBody
-
-    q = torch.zeros(frames, 24, 4)
-    q[..., 0] = 1.0
-    q[:, smpl.JOINTS.index("left_shoulder")] = rot.from_rotation_vector(torch.tensor([math.radians(-60), 0.0, 0.0]))
-    q[:, smpl.JOINTS.index("right_shoulder")] = rot.from_rotation_vector(torch.tensor([math.radians(60), 0.0, 0.0]))
-    place = torch.tensor([0.0, 0.0, 0.95]).expand(frames, 3)
-    return MotionClip("standing", SmplBody.default().skeleton(), 30.0, place.double().numpy(), q.double().numpy())
-
-
 def test_what_networks_cannot_do_is_one_line(tmp_path):
-    with pytest.raises(SettingError, match="regressor"):
+    with pytest.raises(UnknownNameError, match="did you mean 'regressor'"):
         estimate.load("regresor")
     (tmp_path / "regressor.safetensors").write_bytes((estimate.WEIGHTS / "learned-descent.safetensors").read_bytes())
     with pytest.raises(CheckpointError, match="expected the weights of a regressor"):
         estimate.load("regressor", tmp_path)
+    with pytest.raises(SettingError, match="networks need two frames or more that show 4 keypoints in each view, found 1"):
+        clip = standing(3)
+        seen = synthetic.evidence(clip, synthetic.around(clip), dropped=0.0)
+        confidence = seen.confidence.copy()
+        confidence[:, 1:] = 0
+        fit(replace(seen, confidence=confidence), settings=Settings(method="both"))
     with pytest.raises(SettingError, match="method must be one of smplify"):
         Settings(method="guess")
