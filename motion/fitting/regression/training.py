@@ -1,6 +1,6 @@
 """Makes the networks that ship: `python -m mprl.motion.fitting.regression.training [FOLDER]`.
 
-It takes some fifteen minutes of one core; `weights/README.md` says what comes out. Nothing but our own clips goes in.
+It takes some twenty minutes of one core; `weights/README.md` says what comes out. Nothing but our own clips goes in.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mprl.motion.fitting.regression.examples import batches
 from mprl.motion.fitting.regression.network import KINDS, Steps
 from mprl.perception.trainer import Trainer, TrainerSettings
 
-EPOCHS, BATCHES, SIZE = 12, 250, 256
+EPOCHS, BATCHES, SIZE = 20, 250, 256
 
 
 def train(
