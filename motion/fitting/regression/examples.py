@@ -19,6 +19,7 @@ from mprl.motion.fitting.regression import views
 from mprl.perception.pose2d import layouts
 
 Batch = dict[str, Tensor]
+Draw = Callable[..., Tensor]
 _TREE = skinning.Tree(PARENTS[: fig.BONES])
 # how often networks see each layout
 _LAYOUTS = {"body_25": 0.5, "coco_17": 0.2, "coco_18": 0.1, "smpl_24": 0.2}
@@ -72,7 +73,7 @@ def examples(frames: Tensor, varied: Tensor, figures: fig.Figures, count: int, g
     }  # fmt: skip
 
 
-def _bones(frames: Tensor, varied: Tensor, count: int, generator: torch.Generator, normal: Callable, uniform: Callable) -> Tensor:
+def _bones(frames: Tensor, varied: Tensor, count: int, generator: torch.Generator, normal: Draw, uniform: Draw) -> Tensor:
     """Rotations of bones before a level camera, (count, 22, 3, 3)."""
     some, made = (of[torch.randint(len(of), (count,), generator=generator)] for of in (frames, varied))
     pose = torch.where(uniform(0, 1, 1, 1) < _OWN, some[:, 1:] + 0.05 * normal(fig.BONES - 1, 3), made)
@@ -86,7 +87,7 @@ def _bones(frames: Tensor, varied: Tensor, count: int, generator: torch.Generato
     return skinning.forward_kinematics(local, torch.zeros(count, fig.BONES, 3), _TREE)[0]
 
 
-def _shown(count: int, generator: torch.Generator, uniform: Callable) -> Tensor:
+def _shown(count: int, generator: torch.Generator, uniform: Draw) -> Tensor:
     """Which points are seen, (count, K) in {0, 1}: those of a layout, less some, and here and there less all of a half."""
     has = torch.zeros(len(_LAYOUTS), len(views.POINTS))
     for row, layout in enumerate(_LAYOUTS):

@@ -7,14 +7,14 @@ learned descent: each step sees the gradient of the reprojection error too (Song
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from mprl.motion.fitting.regression.critic import Critics
 from mprl.motion.fitting.regression.figures import Figure, Figures, reprojection
-from mprl.motion.fitting.regression.views import INPUTS
+from mprl.motion.fitting.regression.views import INPUTS, SIZE
 from mprl.nn import precision
 from mprl.perception.network import Network
 
@@ -70,7 +70,8 @@ class Steps(Network):
             told = [known, row]
             if self.gradient:
                 told.append(self.gradient_of(row, inputs))
-            row = row + precision.forward(self.proposals[min(step, len(self.proposals) - 1)], torch.cat(told, dim=1), fast)
+            proposal = cast(nn.Sequential, self.proposals[min(step, len(self.proposals) - 1)])
+            row = row + precision.forward(proposal, torch.cat(told, dim=1), fast)
             rows.append(row)
         return rows
 
@@ -116,4 +117,4 @@ class Steps(Network):
 
 
 def _size(inputs: Tensor) -> Tensor:
-    return 0.2 * inputs[:, -1].exp()
+    return SIZE * inputs[:, -1].exp()

@@ -19,7 +19,7 @@ from mprl.perception.pose2d import layouts
 # all points that any layout has; what a detector does not give is not seen
 POINTS = tuple(dict.fromkeys(name for names in layouts.LAYOUTS.values() for name in names))
 INPUTS = 3 * len(POINTS) + 1
-_SIZE = 0.2  # about the usual size of a person in a picture, as a tangent
+SIZE = 0.2  # about the usual size of a person in a picture, as a tangent
 
 
 class View(NamedTuple):
@@ -39,7 +39,7 @@ class View(NamedTuple):
     def inputs(self) -> Tensor:
         """What the networks read, (B, `INPUTS`)."""
         told = torch.cat((self.seen * self.confidence.unsqueeze(-1), self.confidence.unsqueeze(-1)), dim=-1)
-        return torch.cat((told.flatten(1), (self.size / _SIZE).log().unsqueeze(-1)), dim=-1)
+        return torch.cat((told.flatten(1), (self.size / SIZE).log().unsqueeze(-1)), dim=-1)
 
 
 def arrange(positions: Tensor, confidence: Tensor, names: Sequence[str]) -> tuple[Tensor, Tensor]:
