@@ -101,7 +101,7 @@ def _confidences(rows: list[Any], labels: bool) -> list[Any]:
     if not labels or not {x for x in rows[2::3] if isinstance(x, int | float)} <= {0, 1, 2} or 2 not in rows[2::3]:
         return rows
     as_confidence = {0: 0.0, 1: _HIDDEN, 2: 1.0}
-    return [as_confidence[x] if i % 3 == 2 and isinstance(x, int | float) else x for i, x in enumerate(rows)]
+    return [as_confidence[int(x)] if i % 3 == 2 and isinstance(x, int | float) else x for i, x in enumerate(rows)]
 
 
 def _placed(one: Person, at: list[int], count: int) -> Person:
