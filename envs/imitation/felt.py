@@ -33,7 +33,7 @@ class Felt:
 
     Orientations are of now, accelerations of two control steps ago, as they are differences over four; the network runs at 60 Hz, on
     readings halfway between. Joint velocities are the pose's change since the last step; the root's angular velocity is its gyroscope's,
-    its height that of the lowest joint above the sole, its path the network's velocity summed up. As nothing feels where one is, the
+    its height such that the lowest of ankles and toes stands, its path the network's velocity summed up. As nothing feels where one is, the
     path begins anew below the character where the reference does (`reference_sync`).
 
     Args:

@@ -11,7 +11,7 @@ import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from mprl.agents.environments import Batch
-from mprl.envs.wrappers import hide, history
+from mprl.envs.wrappers import delay, hide, history
 from mprl.errors import SettingError, UnknownNameError
 
 
@@ -44,6 +44,35 @@ def counts(mode: AutoresetMode, lengths: tuple[int, ...] = (2, 3)) -> SyncVector
 
 
 NOTHING = np.zeros(2, int)
+
+# -------------------------------------------------------------------------------------------------------------------------- latency
+
+
+@pytest.mark.parametrize(("steps", "shown"), [(0, [10, 11, 12, 13]), (1, [10, 10, 11, 12]), (2, [10, 10, 10, 11])])
+def test_what_is_late_is_what_was_some_steps_ago(steps, shown):
+    env = delay(Count(), steps)
+    seen = [env.reset()[0], *(env.step(0)[0] for _ in range(3))]
+    assert [int(each[0]) for each in seen] == shown and seen[0] in env.observation_space
+    assert int(env.reset()[0][0]) == 20  # a new episode does not see the last one
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_what_a_step_led_to_is_as_late(mode):
+    batch = Batch(delay(counts(mode), 1))
+    batch.reset(seed=0)
+    led: list[list[float]] = [[], []]
+    for _ in range(7):
+        step = batch.step(NOTHING)
+        for world in np.flatnonzero(step.valid):
+            led[world].append(int(step.successor[world][0]))
+    assert led[0][:5] == [10, 11, 20, 21, 30] and led[1][:5] == [10, 11, 12, 20, 21]
+
+
+def test_latency_is_a_number_of_steps_of_an_environment():
+    for env, steps, message in ((Count(), -1, "at least 0"), (Count(), 0.5, "whole number"), ("CartPole-v1", 1, "expected a Gymnasium")):
+        with pytest.raises(SettingError, match=message):
+            delay(env, steps)
+
 
 # ---------------------------------------------------------------------------------------------------------------------------- hiding
 
