@@ -46,6 +46,10 @@ def run(options: Options, words: Sequence[str] = ()) -> None:
     if options.out.suffix.lower() not in (".csv", ".npz"):
         raise SettingError(f"{options.out}: recordings of inertial sensors are written as .csv or .npz, not '{options.out.suffix}'")
     check_folder(options.out)
+    if options.out.resolve() == Path(options.file).resolve():
+        raise SettingError(f"{options.out}: would be written over the motion; write elsewhere")
+    if not 0 <= options.seed < 2**63:
+        raise SettingError(f"seed must be 0 to 2**63 - 1, found {options.seed}")
     clip = load(options.file, **options.said())
     if clip.skeleton.names != JOINTS:
         clip = retarget(clip, SmplCharacter())

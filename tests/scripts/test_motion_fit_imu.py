@@ -9,6 +9,7 @@ from mprl.motion import load
 from mprl.motion.body.joints import JOINTS
 from mprl.motion.fitting import imu
 from mprl.motion.fitting.imu import sip
+from mprl.motion.formats import npz
 
 
 @pytest.fixture
@@ -46,6 +47,8 @@ def test_some_sensors_and_a_fit_that_is_not_finished(mprl, readings, monkeypatch
         (["turn.csv", "--out", "a.npz", "--sensors", "hed"], "no sensor named 'hed'; did you mean 'head'? (turn has left_forearm"),
         (["turn.csv", "--out", "a.npz", "--calibration", "1.9"], "turn.csv: 120 frames at 60 Hz are too short"),
         (["turn.csv", "--out", "a.npz", "--method", "tip"], "--method"),
+        (["turn.csv", "--out", "a.npz", "--betas", "nan"], "betas must be within -20 and 20, found nan"),
+        (["turn.csv", "--out", "a.npz", "--betas", "1e30"], "betas must be within -20 and 20, found 1e+30"),
     ],
 )
 def test_a_mistake_is_one_line(mprl, readings, words, says):
@@ -55,3 +58,15 @@ def test_a_mistake_is_one_line(mprl, readings, words, says):
 def test_what_cannot_be_simulated(mprl):
     assert "not '.txt'" in mprl("motion", "simulate-imu", "walk", "walk.txt").mistake
     assert "no sensor named 'hed'" in mprl("motion", "simulate-imu", "walk", "walk.csv", "--sensors", "hed").mistake
+    for calibration in ("nan", "-1", "1e9"):
+        done = mprl("motion", "simulate-imu", "walk", "walk.csv", "--seconds", "0", "--calibration", calibration)
+        assert "calibration must be 0 to 60 s, found" in done.mistake
+    for seconds in ("nan", "-3", "1e9"):
+        assert "seconds must be 0 to 3600, found" in mprl("motion", "simulate-imu", "walk", "walk.csv", "--seconds", seconds).mistake
+    assert "seed must be 0" in mprl("motion", "simulate-imu", "walk", "walk.csv", "--seed", str(10**30)).mistake
+
+
+def test_readings_are_not_written_over_their_motion(mprl):
+    npz.write(load("walk"), "own.npz")
+    assert "own.npz: would be written over the motion" in mprl("motion", "simulate-imu", "own.npz", "own.npz").mistake
+    assert load("own.npz").num_frames == load("walk").num_frames

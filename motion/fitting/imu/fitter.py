@@ -32,6 +32,7 @@ from mprl.motion.fitting.imu.translation import translate
 
 Method = Literal["sip", "network", "both"]
 WEIGHTS = Path(__file__).with_name("weights")
+_SHAPE = 20.0  # standard deviations of people's shapes; nobody is further from the mean
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,8 @@ def fit(
         raise SettingError(f"method must be one of sip, network, both, found '{method}'")
     body = body or SmplBody.default()
     shape = None if betas is None else torch.as_tensor(betas, dtype=body.v_template.dtype)[None]
+    if shape is not None and not bool((shape.abs() <= _SHAPE).all()):
+        raise SettingError(f"betas must be within {-_SHAPE:g} and {_SHAPE:g}, found {', '.join(f'{x:g}' for x in shape[0].tolist())[:80]}")
     rest = from_smpl(body.rest_joints(shape))[0].float()
     sole = float(from_smpl(body(shape).vertices)[0, :, 2].min())
     given = signals(readings)

@@ -68,6 +68,10 @@ class Readings:
                 raise MotionFormatError(f"{self.name}: {what}: expected a number of at least {least:g}, found {value:g}")
         if not math.isfinite(self.heading):
             raise MotionFormatError(f"{self.name}: heading must be finite, found {self.heading}")
+        if self.spacing < 1 or (self.spacing > 1 and 2 * self.spacing >= frames):
+            raise MotionFormatError(
+                f"{self.name}: spacing: expected at least 1 frame and less than half of the {frames} frames, found {self.spacing}"
+            )
         needed = max(self.calibration, 0.0) + 0.5
         if frames / self.frame_rate < needed:
             raise MotionFormatError(

@@ -13,7 +13,7 @@ from mprl.errors import SettingError, number
 from mprl.motion import inertial, kinematics
 from mprl.motion import rotations as rot
 from mprl.motion.body.joints import JOINTS
-from mprl.motion.clip import MotionClip
+from mprl.motion.clip import MAX_DURATION, MotionClip
 from mprl.motion.fitting.imu.readings import Readings, check_sensors
 from mprl.motion.fitting.imu.sensors import NAMES, bones, places_of
 
@@ -73,11 +73,13 @@ def simulate(
         seed: of the faults.
 
     Raises:
-        SettingError: the clip's joints are not SMPL's, or it is too short.
+        SettingError: the clip's joints are not SMPL's, it is too short, or no time that a T-pose can be held for.
         UnknownNameError: no such sensor.
     """
     faults = faults or Faults()
     check_sensors(clip.name, sensors)
+    if not 0.0 <= calibration <= 60.0:
+        raise SettingError(f"calibration must be 0 to 60 s, found {calibration:g}")
     if clip.skeleton.names != JOINTS:
         raise SettingError(f"{clip.name}: its joints are not SMPL's; retarget it first (mprl motion retarget FILE OUT --character smpl)")
     heading = _heading(clip)
@@ -154,10 +156,12 @@ def with_t_pose(clip: MotionClip, hold: float = 1.0, over: float = 1.0) -> Motio
 
 
 def unrolled(clip: MotionClip, least: float) -> MotionClip:
-    """A cycle gone through again and again for at least so many seconds; any other clip as it is."""
+    """A cycle gone through again and again for at least so many seconds, an hour at most; any other clip as it is."""
+    if not 0.0 <= least <= MAX_DURATION:
+        raise SettingError(f"seconds must be 0 to {MAX_DURATION:g}, found {least:g}")
     if clip.loop != "wrap":
         return clip
-    times = math.ceil(least / clip.duration)
+    times = max(1, math.ceil(least / clip.duration))
     root = np.concatenate([clip.root_position[:-1] + k * clip.cycle_displacement for k in range(times)])
     return replace(clip, root_position=root, rotations=np.tile(clip.rotations[:-1], (times, 1, 1)), contacts=None, loop="none")
 

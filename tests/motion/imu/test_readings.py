@@ -82,6 +82,8 @@ def changed(key: str, at, value) -> dict:
         ({"frame_rate": 0.0}, "frame rate: expected a number of at least 1"),
         ({"frame_rate": math.nan}, "frame rate: expected"),
         ({"heading": math.inf}, "heading must be finite"),
+        ({"spacing": 0}, "spacing: expected at least 1 frame and less than half of the 120 frames, found 0"),
+        ({"spacing": 60}, "less than half of the 120 frames, found 60"),
         ({"calibration": 1.9}, "120 frames at 60 Hz are too short"),
         (changed("orientation", (slice(70, 100), 1), math.nan), "sensor 'pelvis', frames 70 to 99: nothing for 0.50 s"),
         (changed("orientation", (slice(None, None, 2), 0), math.nan), "sensor 'head': 50% of its readings are missing.*mixed rates"),
