@@ -22,7 +22,7 @@ import tyro
 
 from mprl.errors import CheckpointError, SettingError
 from mprl.scripts import environments
-from mprl.scripts.options import check_folder, parse
+from mprl.scripts.options import check_folder, check_video, parse
 from mprl.scripts.tables import table
 
 if TYPE_CHECKING:
@@ -116,7 +116,8 @@ def evaluate_folder(
         raise SettingError(f"--max-episode-steps must be at least 1, found {max_episode_steps}")
     config = read_config(folder)
     if video is not None:
-        _check_video(video, config["env_id"])
+        check_video(video)
+        check_pictures(config["env_id"], "--video")
     env = environment(config, episodes, **({} if video is None else {"render_mode": "rgb_array"}))
     try:
         agent = load_agent(folder, env, training=False)
@@ -147,13 +148,6 @@ def source_of(config: Mapping[str, Any]) -> Source | None:
     from mprl.envs.wrappers import Source
 
     return Source.from_json(content)
-
-
-def _check_video(path: Path, env_id: str) -> None:
-    if path.suffix.lower() not in (".mp4", ".gif"):
-        raise SettingError(f"{path}: a video is written as .mp4 or .gif, not '{path.suffix}'")
-    check_folder(path)
-    check_pictures(env_id, "--video")
 
 
 def check_pictures(env_id: str, option: str) -> None:

@@ -108,6 +108,17 @@ def check_folder(path: Path) -> None:
         raise SettingError(f"{path}: the folder {path.parent} does not exist; make it first")
 
 
+def check_video(path: Path) -> None:
+    """Say before the work begins that no film can be written there.
+
+    Raises:
+        SettingError: another ending than .mp4 and .gif, or the file's folder does not exist.
+    """
+    if path.suffix.lower() not in (".mp4", ".gif"):
+        raise SettingError(f"{path}: a video is written as .mp4 or .gif, not '{path.suffix}'")
+    check_folder(path)
+
+
 def make_folder(path: Path) -> None:
     """The folder for results, made where there is none.
 

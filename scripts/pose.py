@@ -21,7 +21,7 @@ from typing import Annotated, Any
 import tyro
 
 from mprl.errors import PerceptionError, SettingError, unknown_name
-from mprl.scripts.options import check_folder, json_object, parse, settings_of_a_model
+from mprl.scripts.options import check_folder, check_video, json_object, parse, settings_of_a_model
 from mprl.scripts.reading import progress
 from mprl.scripts.tables import table
 
@@ -109,6 +109,8 @@ def train(options: TrainOptions) -> None:
         raise unknown_name("model of 2-D pose", options.model, MODELS, f"known: {', '.join(MODELS)}")
     if options.pictures < 20:
         raise SettingError(f"pictures must be at least 20, of which 2 are not learned from; found {options.pictures}")
+    if options.batch_size < 1:
+        raise SettingError(f"batch_size must be at least 1, found {options.batch_size}")
     scenery, pixels = SINGLE, options.pixels
     if options.model == "paf":
         scenery, pixels = SEVERAL, 4 * round(options.pixels / 3)
@@ -121,6 +123,7 @@ def train(options: TrainOptions) -> None:
     with settings_of_a_model("--settings", options.settings), torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         network = models.build(options.model, read.input_shape, 51, **settings)
+        network.eval()(torch.zeros(1, *read.input_shape))  # what cannot work is said before people are drawn
     poses = Poses.of(options.motions or None)
     data = record_people(options.data or options.out / "data", Studio(poses, scenery), options.pictures, options.seed)
     learned, kept = data.split(0.1)
@@ -145,11 +148,15 @@ def detect(options: DetectOptions) -> None:
 
     if options.out.suffix.lower() not in (".csv", ".json"):
         raise SettingError(f"{options.out}: keypoints are written as .csv or .json, not '{options.out.suffix}'")
-    for path in (options.out, options.video):
-        if path is not None:
-            check_folder(path)
+    check_folder(options.out)
+    if options.video is not None:
+        check_video(options.video)
+        if options.video.resolve() == options.source.resolve():
+            raise SettingError(f"{options.video}: would be written over the video; write elsewhere")
+    if options.frame_rate is not None and not 0 < options.frame_rate < math.inf:
+        raise SettingError(f"--frame-rate must be a positive number of Hz, found {options.frame_rate:g}")
     detector, frames = Detector(Perception.load(options.model)), open_frames(options.source)
-    rate = options.frame_rate or frames.frame_rate
+    rate = frames.frame_rate if options.frame_rate is None else options.frame_rate
     if rate is None and (options.out.suffix.lower() == ".csv" or options.video is not None):
         raise SettingError(f"{options.source}: pictures do not say their frame rate; give it: --frame-rate 30")
     found: list[list[Person]] = []

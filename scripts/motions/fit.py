@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import tyro
 
 from mprl.errors import SettingError
-from mprl.scripts.options import check_folder
+from mprl.scripts.options import check_folder, check_video
 from mprl.scripts.reading import progress, text
 
 
@@ -54,9 +54,9 @@ def run(options: Options, words: Sequence[str] = ()) -> None:
         raise SettingError("expected at least one file of keypoints (mprl motion fit --help)")
     if options.out.suffix.lower() != ".npz":
         raise SettingError(f"{options.out}: motions are written as .npz, not '{options.out.suffix}'")
-    for path in (options.out, options.video):
-        if path is not None:
-            check_folder(path)
+    check_folder(options.out)
+    if options.video is not None:
+        check_video(options.video)
     if options.focal is not None and not 0 < options.focal < math.inf:
         raise SettingError(f"--focal must be a positive number of pixels, found {options.focal:g}")
     keypoints = load(

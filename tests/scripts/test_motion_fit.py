@@ -46,6 +46,7 @@ def test_two_views_of_a_walk_become_a_motion_and_a_video(mprl, tmp_path, clip):
         (["k.json", "--frame-rate", "30", "--image-size", "640", "480", "--person", "3"], "no person 3; it shows 1"),
         (["k.json", "k.json", "--frame-rate", "30", "--image-size", "640", "480"], "2 views need to know where the cameras are"),
         (["k.json", "--out", "k.bvh"], "motions are written as .npz"),
+        (["k.json", "--video", "k.avi"], "a video is written as .mp4 or .gif, not '.avi'"),
         (["k.json", "--focal", "-3"], "--focal must be a positive number"),
         (["k.json", "--focal", "inf"], "--focal must be a positive number"),
     ],

@@ -26,6 +26,12 @@ SMALL = ["--pictures", "40", "--pixels", "48", "--epochs", "1", "--motions", "wa
         (["detect", "x", "y.mp4", "--out", "z.txt"], ".csv or .json, not '.txt'"),
         (["detect", "x", "y.mp4", "--out", "z.csv"], "no perception model"),
         (["detect", "x", "y.mp4", "--out", "no/z.csv"], "the folder no does not exist"),
+        (["detect", "x", "y.mp4", "--out", "z.csv", "--video", "z.avi"], "a video is written as .mp4 or .gif, not '.avi'"),
+        (["detect", "x", "y.mp4", "--out", "z.csv", "--video", "./y.mp4"], "y.mp4: would be written over the video"),
+        (["detect", "x", "y.mp4", "--out", "z.csv", "--frame-rate", "-5"], "--frame-rate must be a positive number of Hz, found -5"),
+        (["train", "cpm", "--out", "x", "--batch-size", "0"], "batch_size must be at least 1"),
+        (["train", "cpm", "--out", "x", "--settings", '{"width": 0}'], "width must be at least 2, found 0"),
+        (["train", "vitpose", "--out", "x", "--settings", '{"heads": 5}'], "heads"),
         (["find"], "no pose command named 'find'"),
     ],
 )

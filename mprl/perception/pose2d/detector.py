@@ -79,7 +79,9 @@ class Detector:
         size = self.network.height, self.network.width
         piece = around(box, *size, margin=margin)
         pixels = self._cut(image, piece)
-        return back(self.network.people(pixels)[0] if isinstance(self.network, PAF) else self.network.estimate(pixels), piece, *size)
+        found = self.network.people(pixels)[0] if isinstance(self.network, PAF) else self.network.estimate(pixels)
+        found = torch.cat([found[..., :2], found[..., 2:].clamp(0, 1)], -1)  # a heatmap's value may be above 1
+        return back(found, piece, *size)
 
     def _cut(self, image: Tensor, piece: Tensor) -> Tensor:
         """A piece of a picture, of which pixels are averaged where many become one."""

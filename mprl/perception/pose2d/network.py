@@ -138,10 +138,15 @@ class Trunk(nn.Module):
         channels: of the picture.
         width: of the result; coarser maps have half as many more, and twice as many.
         norm: "batch", "group" or "none".
+
+    Raises:
+        SettingError: a width below 2.
     """
 
     def __init__(self, channels: int, width: int, norm: str = "batch") -> None:
         super().__init__()
+        if width < 2:
+            raise SettingError(f"width must be at least 2, found {width}")
         bias = norm == "none"
         self.stem = nn.Sequential(
             nn.Conv2d(channels, width // 2, 5, 2, 2, bias=bias), layers.norm(norm, width // 2), nn.ReLU(),

@@ -20,6 +20,7 @@ from mprl.perception.pose2d.formats import openpose
 from mprl.perception.pose2d.formats.detections import Detections, Person
 from mprl.perception.pose2d.frames import open_frames
 from mprl.perception.pose2d.network import PoseNetwork
+from mprl.perception.pose2d.paf import PAF
 from mprl.perception.pose2d.samples import PoseSamples, around, back, cut, flipped
 
 SIDE = 48
@@ -70,6 +71,14 @@ def test_a_person_is_followed_from_the_whole_picture_closer_and_closer():
         assert ((low + high) / 2).numpy() == pytest.approx(place, abs=1.0)
         assert (high - low).numpy() == pytest.approx([12, 12], abs=2.0)
     assert [len(people) for people in detector.follow([np.zeros((200, 300, 3), np.uint8), picture(60, 50)])] == [0, 1]
+
+
+def test_confidences_are_at_most_1_however_bright_a_heatmap_is():
+    network = PAF((3, SIDE, SIDE), num_stages=1, width=8)
+    brightest = torch.full((1, 17, 3), 1.3)
+    network.people = lambda images: [brightest]
+    (found,) = Detector(Perception(network, samples.spec(SIDE, SIDE))).follow([picture(60, 50)])
+    assert found[..., 2].tolist() == [[1.0] * 17]
 
 
 def test_mirrored_pictures_have_the_keypoints_of_the_other_side():
