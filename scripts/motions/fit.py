@@ -43,8 +43,12 @@ class Options:
     """film the keypoints, the fit on them, and the fit from the side"""
 
 
-def run(options: Options, words: Sequence[str] = ()) -> None:
-    """Fit, and say how well it went."""
+def run(options: Options, words: Sequence[str] = ()) -> int:
+    """Fit, and say how well it went.
+
+    Returns:
+        0, or 1 where the fit did not converge.
+    """
     from mprl.motion.fitting import cameras as cams
     from mprl.motion.fitting.smplify import Settings, fit
     from mprl.motion.formats import npz
@@ -80,3 +84,4 @@ def run(options: Options, words: Sequence[str] = ()) -> None:
             task = bar.add_task("", total=keypoints.num_frames)
             write_video(options.video, pictures(keypoints, fitted, lambda: bar.advance(task)), keypoints.frame_rate)
         print(f"wrote {options.video}")
+    return 0 if fitted.converged else 1

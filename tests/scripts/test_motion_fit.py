@@ -10,7 +10,7 @@ import pytest
 from mprl.errors import SettingError
 from mprl.motion import SmplCharacter, edit, load
 from mprl.motion.fitting import cameras as cams
-from mprl.motion.fitting import synthetic
+from mprl.motion.fitting import smplify, synthetic
 from mprl.motion.retarget import retarget
 from mprl.perception.pose2d.formats import csv
 from mprl.scripts.benchmarks import pose
@@ -34,6 +34,16 @@ def test_two_views_of_a_walk_become_a_motion_and_a_video(mprl, tmp_path, clip):
     assert found.num_frames == clip.num_frames
     assert np.abs(found.root_position - clip.root_position).max() < 0.05
     assert mprl("motion", "retarget", str(out), str(tmp_path / "humanoid.npz")).code == 0
+
+
+@pytest.mark.slow
+def test_a_fit_that_did_not_converge_is_written_and_says_so(mprl, tmp_path, monkeypatch, clip):
+    cameras = synthetic.around(clip)
+    table, out = csv.write(synthetic.evidence(clip, cameras), tmp_path / "seen.csv"), tmp_path / "made.npz"
+    hasty = smplify.Settings(guess_steps=1, coarse_steps=1, limb_steps=1, moment_steps=1, frame_steps=12, examples=50)
+    monkeypatch.setattr(smplify, "Settings", lambda prior: hasty)
+    done = mprl("motion", "fit", str(table), "--out", str(out))
+    assert done.code == 1 and "did not converge: the body is" in done.out and load(out).num_frames == clip.num_frames
 
 
 @pytest.mark.parametrize(
