@@ -93,6 +93,7 @@ def third_party_imports(nodes: Iterable[ast.AST]) -> set[str]:
     return found - set(sys.stdlib_module_names) - {"mprl"}
 
 
+@pytest.mark.slow
 def test_every_import_is_a_declared_dependency(root: Path, tree_files: list[str]):
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     core = {Requirement(text).name for text in project["dependencies"]}

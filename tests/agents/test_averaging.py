@@ -54,6 +54,7 @@ OFF_POLICY = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", OFF_POLICY)
 def test_agents_with_a_memory_are_judged_by_the_average_too_and_go_on_to_the_same_bits(kind, tmp_path):
     env_id, settings = OFF_POLICY[kind]

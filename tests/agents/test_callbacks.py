@@ -273,6 +273,7 @@ def test_what_cannot_end_learning_is_refused(wrong):
 # --- filming ----------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_episode_is_filmed_on_schedule_and_learning_goes_on_as_without(tmp_path, monkeypatch):
     pytest.importorskip("pygame")
     monkeypatch.delenv("DISPLAY", raising=False)

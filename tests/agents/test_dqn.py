@@ -201,6 +201,7 @@ def test_exploration_and_step_size_follow_their_schedules():
         assert row["gradient_steps"] == 64
 
 
+@pytest.mark.slow
 def test_random_actions_are_kept_to_as_long_as_the_zeta_distribution_says():
     """εz-greedy (Dabney et al. 2021): P(n) = n^-μ / ζ(μ); ζ(3) = 1.202."""
     agent = DQN(limited("SAME_STEP"), **{**FAST, "exploration_mu": 3.0})

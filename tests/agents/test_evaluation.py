@@ -204,6 +204,7 @@ def imitator() -> PPO:
     return PPO(gym.make_vec("mprl/DeepMimic-v0", num_envs=4, num_threads=1), n_steps=4, hidden=(8,))
 
 
+@pytest.mark.slow
 def test_imitation_is_judged_by_its_own_metrics(imitator):
     single = gym.make("mprl/DeepMimic-v0", motion="jump", time_limit=0.5)
     found = evaluate(imitator, single, episodes=3, seed=1)

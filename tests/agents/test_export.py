@@ -88,6 +88,7 @@ def assert_description(agent: Any, about: dict[str, str]) -> None:
     assert to_space(json.loads(about["action_space"])) == agent.action_space
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["bits", *(pytest.param(name, marks=pytest.mark.slow) for name in CASES if name != "bits")])
 def test_a_program_of_torch_gives_the_same_actions(case, tmp_path):
     agent = trained(case)

@@ -54,6 +54,7 @@ def on_the_reference(env: DeepMimicVectorEnv, offset=(0.0, 0.0, 0.0)) -> None:
 # --------------------------------------------------------------------------------------------------------------- the usual checkers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("motion", ["walk", "jump"])
 def test_gymnasium_s_checker_passes_the_single_environment(motion):
     with warnings.catch_warnings():
@@ -415,6 +416,7 @@ def test_without_terminations_nothing_terminates():
         assert not env.step(action)[2].any()
 
 
+@pytest.mark.slow
 def test_bodies_that_may_touch_the_ground_do_not_end_an_episode():
     everything = make(4, contact_bodies=make(1).character.body_names, tracking_termination=None)
     everything.reset(seed=0)
@@ -446,6 +448,7 @@ def test_a_character_a_tenth_of_a_metre_away_loses_in_the_root_term_only():
     assert reward[0] == pytest.approx(1 - 0.2 * (1 - np.exp(-5 * 0.01)), abs=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sync", [True, False])
 def test_a_new_cycle_moves_the_reference_to_the_character_along_the_floor(sync):
     """`sync_char_root_pos` of the authors' code: horizontal position only, at the start of each new cycle."""

@@ -191,6 +191,7 @@ def test_it_sees_three_numbers_more_than_without_a_command():
     assert envs.single_observation_space.shape[0] == plain.single_observation_space.shape[0] + 3
 
 
+@pytest.mark.slow
 def test_a_saved_state_is_continued_bit_for_bit():
     env = make(6, hold=(0.2, 0.5))
     env.reset(seed=0)
@@ -204,6 +205,7 @@ def test_a_saved_state_is_continued_bit_for_bit():
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
 
 
+@pytest.mark.slow
 def test_an_evaluation_tells_how_well_commands_are_met():
     env = make(2, time_limit=0.5)
     results = env.evaluate(lambda observation: torch.zeros(len(observation), 28), episodes=3)

@@ -36,6 +36,7 @@ def policy(env: Any, **settings: Any) -> PPO:
 # ----------------------------------------------------------------------------------------------------------------------- learning
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("output", ["numpy", "torch"])
 def test_it_learns_in_the_batch(output):
     agent = policy(to_sb3(make(4, output=output)))

@@ -281,6 +281,7 @@ def test_perfect_imitation_is_judged_perfect(motion, seconds):
     assert found["mpjpe_global_mm"] < 1 and found["mpjpe_local_mm"] < 1
 
 
+@pytest.mark.slow
 def test_a_clip_that_ends_could_have_lasted_exactly_as_long_as_it_does():
     """Steps possible are those to the clip's end: neither one more (NR below 1) nor one fewer (NR above 1)."""
     env = puppets()(3, "jump", output="torch", autoreset_mode="DISABLED", num_threads=1)
@@ -297,6 +298,7 @@ def test_a_cycle_could_have_lasted_to_the_time_limit():
     assert made.phase[:, 0] == pytest.approx(np.array([0, 1 / 3, 2 / 3]) + 1 / 30 / float(env.library.durations[0]), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_walking_beside_the_reference_is_seen_in_the_world_only():
     found = puppets((0.1, 0.0, 0.0))(1, "walk", num_threads=1, time_limit=0.5).evaluate(still, episodes=2)
     # the re-sync closes the gap of 10 cm at the start of a new cycle, where the run without it keeps it

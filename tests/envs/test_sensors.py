@@ -129,6 +129,7 @@ def test_stable_baselines3_gets_dictionaries():
     assert infos[1]["terminal_observation"]["imu"].shape == (6, 12)
 
 
+@pytest.mark.slow
 def test_evaluation_keeps_sensors_and_terrain():
     def policy(observation):
         assert set(observation) == {"state", "height_scan"}

@@ -54,6 +54,7 @@ def test_it_is_the_same_environment():
     assert env.action_space.shape == (69,)
 
 
+@pytest.mark.slow
 def test_the_shipped_walk_is_retargeted_and_zero_actions_follow_it():
     env = DeepMimicVectorEnv(32, character="smpl", autoreset_mode="DISABLED", num_threads=1)
     env.reset(seed=0, options={"phase": np.arange(32) / 32})
@@ -76,6 +77,7 @@ def test_betas_shape_the_body(make):
 # ------------------------------------------------------------------------------------------------------- different shapes in one batch
 
 
+@pytest.mark.slow
 def test_the_reference_fits_every_world_s_own_body(make):
     """Against MuJoCo's kinematics of each world's model: bodies, centre of mass and its velocity."""
     env = make(6, betas=SHAPES)
@@ -98,6 +100,7 @@ def test_the_reference_fits_every_world_s_own_body(make):
         assert there == pytest.approx(here, abs=1e-3)  # as far above the floor as the mean body
 
 
+@pytest.mark.slow
 def test_worlds_take_the_shapes_in_turn_and_see_their_own(make):
     env = make(5, betas=SHAPES)
     observation, _ = env.reset(seed=0)
@@ -108,6 +111,7 @@ def test_worlds_take_the_shapes_in_turn_and_see_their_own(make):
     np.testing.assert_allclose(mass, [expected[i] for i in (0, 1, 2, 0, 1)], rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_random_shapes_are_the_same_each_time_and_within_bounds(make):
     first, second = make(3, betas="random 2"), make(2, betas="random 2")
     assert torch.equal(first._betas[:2], second._betas) and not torch.equal(first._betas[0], first._betas[1])

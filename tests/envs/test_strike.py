@@ -140,6 +140,7 @@ def test_a_saved_state_is_continued_bit_for_bit():
     assert all(torch.equal(env.step(move)[0], seen) for move, seen in zip(moves[12:], first, strict=True))
 
 
+@pytest.mark.slow
 def test_an_evaluation_tells_the_hit_rate():
     results = make(2, time_limit=0.5).evaluate(lambda observation: torch.zeros(len(observation), 28), episodes=3)
     assert 0 < results["normalized_return_paper"] < 1 and 0 < results["goal_reward"] <= 1 and "hit_rate" in results

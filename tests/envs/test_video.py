@@ -25,6 +25,7 @@ def env():
     env.close()
 
 
+@pytest.mark.slow
 def test_a_frame_is_a_picture_of_the_size_asked_for_and_changes_as_the_character_moves(env):
     first = env.render()
     assert first.shape == (120, 160, 3) and first.dtype == np.uint8 and first.std() > 10

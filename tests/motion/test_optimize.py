@@ -54,6 +54,7 @@ def test_rotation_vectors_and_quaternions_are_mujocos() -> None:
         np.testing.assert_allclose(inverse @ axis, change, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_who_leans_too_far_is_put_over_his_feet() -> None:
     """At rest the floor's force acts below the centre of mass: there is no other balance."""
     rate, leaning = 15.0, STAND.but(x=0.25)

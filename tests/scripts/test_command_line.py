@@ -201,6 +201,7 @@ def test_real_motion_capture_is_converted(mprl, mocap):
     assert "1.267 s: 39 frames" in mprl("motion", "info", "walk.npz").out  # the file's frames last .033332 s, the last one counts not
 
 
+@pytest.mark.slow
 def test_a_motion_is_filmed(mprl, can_render):
     assert mprl("motion", "render", "walk", "walk.gif", "--seconds", "0.2", "--fps", "10", "--width", "64", "--height", "48").code == 0
     assert Path("walk.gif").read_bytes().startswith(b"GIF89a")

@@ -69,6 +69,7 @@ def test_a_mistake_is_told_in_one_line(mprl, tmp_path, words, says):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_evaluations_end_a_run_also_where_episodes_may_never_end(mprl, monkeypatch):
     """The cliff's own form in Gymnasium has no limit of steps. What nobody has taught walks into a wall for ever."""
     monkeypatch.setattr("mprl.agents.evaluation.LONGEST", 500)

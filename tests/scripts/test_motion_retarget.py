@@ -49,6 +49,7 @@ def test_what_is_read_is_not_written_over(mprl, tmp_path):
     assert source.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_unit_and_axes_of_a_file_can_be_said_as_when_it_is_converted(mprl, tmp_path):
     source = tmp_path / "in"
     source.mkdir()

@@ -34,6 +34,7 @@ def test_it_learns_to_balance_a_pole(example):
     assert evaluate(agent, gym.make_vec("CartPole-v1", num_envs=8), episodes=16)["return_mean"] > 400
 
 
+@pytest.mark.slow
 def test_the_command_line_trains_resumes_and_evaluates_it(example, mprl):
     words = ("--num-envs", "8", "--checkpoint-every", "500", "--agent.elite", "0.5", "--seed", "3")
     assert mprl("train", "CartPole-v1", "--agent", "cem:CEM", "--steps", "1500", "--out", "a", *words).code == 0

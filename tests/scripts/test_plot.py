@@ -33,6 +33,7 @@ def test_by_default_into_the_run_folder(mprl, trained, tmp_path):
     assert (run / "plot.png").read_bytes().startswith(PNG)
 
 
+@pytest.mark.slow
 def test_runs_are_compared(mprl, trained, learned):
     assert mprl("plot", trained, learned, "--out", "both.svg").code == 0
     text = Path("both.svg").read_text()

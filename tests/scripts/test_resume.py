@@ -86,6 +86,7 @@ def test_a_run_in_three_parts_is_the_run_in_one(mprl, whole, environment):
     assert done.out.count("it is reset at every checkpoint") == (environment is CARTPOLE)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
 @pytest.mark.parametrize("environment", [CARTPOLE, pytest.param(HUMANOID, marks=pytest.mark.slow)], ids=["reset at checkpoints", "saved"])
 def test_a_stopped_run_goes_on_too(mprl, whole, environment, monkeypatch):
@@ -121,6 +122,7 @@ def test_a_goal_is_kept_until_another_one_is_given(mprl, trained, tmp_path):
     assert mprl("train", "--resume", run).mistake == expected
 
 
+@pytest.mark.slow
 def test_it_goes_on_from_a_checkpoint_that_is_named(mprl):
     assert mprl("train", *CARTPOLE, "--checkpoint-every", "64", "--steps", "320", "--out", "run").code == 0
     shutil.copytree("run", "whole")

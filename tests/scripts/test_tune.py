@@ -18,6 +18,7 @@ def trials(out: str) -> list[str]:
     return re.findall(r"^trial (\d.*?)(?: \(best.*)?$", out, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_three_trials_a_table_a_preset_and_the_command_to_train_with_it(mprl, tmp_path):
     done = mprl("tune", *TINY, *FIXED, "--trials", "3", "--out", "search")
     assert (done.code, done.err) == (0, "")

@@ -79,6 +79,7 @@ def test_the_character_casts_a_shadow(model):
     assert (without.sum(-1) - picture.sum(-1) > 60).sum() > 60
 
 
+@pytest.mark.slow
 def test_a_ghost_is_orange_and_translucent(model):
     with SceneRenderer(model, ghost=True, **SMALL) as renderer:
         alone = renderer.render(standing(model)).astype(int)
@@ -140,6 +141,7 @@ def test_the_camera_jumps_with_a_new_episode(model):
 # -------------------------------------------------------------------------------------------------------------- other characters
 
 
+@pytest.mark.slow
 def test_any_model_is_drawn_from_its_text_its_spec_or_its_meshes(model):
     tetrahedron = 'vertex="0 0 0  1 0 0  0 1 0  0 0 1"'
     text = f"""<mujoco><asset><mesh name="m" {tetrahedron}/></asset><worldbody>
