@@ -200,6 +200,7 @@ WRAPPERS: dict[str, Callable[[Any], Any]] = {
 OF_BOXES = {"NormalizeObservation": "sees", "TimeAwareObservation": "sees", "RescaleAction": "acts", "ClipAction": "acts"}
 
 
+@pytest.mark.slow
 @ONE_OF_A_KIND
 def test_gymnasium_s_wrappers_of_single_environments(kind, small):
     for name, wrap in WRAPPERS.items():

@@ -114,6 +114,7 @@ def test_a_network_of_action_values_gives_the_best_action(tmp_path):
     assert_same(export(agent, tmp_path / "policy.pt2"), agent)
 
 
+@pytest.mark.slow
 def test_a_policy_inside_bounds_gives_its_mode(tmp_path):
     agent = SAC(Anything(SEEN, BOX), hidden=(16, 16), **FAST).learn(128)
     assert_same(export(agent, tmp_path / "policy.pt2"), agent)

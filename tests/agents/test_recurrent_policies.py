@@ -204,6 +204,7 @@ def test_stable_baselines3_s_evaluation_carries_its_state(knower):
     assert evaluate_policy(knower, Cue(), n_eval_episodes=40, warn=False) == (1.0, 0.0)
 
 
+@pytest.mark.slow
 def test_the_state_is_carried_and_forgotten_where_an_episode_starts(knower):
     cue, nothing, now = (np.array([row] * 2, np.float32) for row in ([1, 0], [0, 0], [0, 1]))
     cue[1, 0] = -1

@@ -74,6 +74,7 @@ def test_the_reference_turns_the_shorter_way_at_a_bounded_rate():
     assert ahead.tolist() == pytest.approx([0.005, -0.002, 0.0], abs=1e-6)  # a tenth of what the tempo is beyond 1
 
 
+@pytest.mark.slow
 def test_the_reference_goes_where_it_is_told_as_fast_as_it_is_told():
     """Over whole cycles, after the turn: within 1 % in speed and half a degree in direction."""
     env = kinematic(4, hold=(1000.0, 1000.0), turn_range=0.8)

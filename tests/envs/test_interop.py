@@ -54,6 +54,7 @@ def test_it_learns_in_the_single_environment_as_it_is():
     assert agent.num_timesteps == 128 and 0 < mean <= 15
 
 
+@pytest.mark.slow
 def test_its_monitor_and_normaliser_work():
     env = VecNormalize(VecMonitor(to_sb3(make(4, time_limit=0.2, tracking_termination=None))))
     agent = policy(env)

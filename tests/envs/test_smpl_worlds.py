@@ -64,6 +64,7 @@ def test_the_shipped_walk_is_retargeted_and_zero_actions_follow_it():
     assert reward.mean() > 0.9
 
 
+@pytest.mark.slow
 def test_betas_shape_the_body(make):
     tall, short = make(1, betas=SHAPES[0]), make(1, betas=SHAPES[1])
     assert tall.model.body_mass.sum() > short.model.body_mass.sum()
@@ -159,6 +160,7 @@ def physics(env: DeepMimicVectorEnv) -> list[torch.Tensor]:
     return [env.simulation.expand(field).clone() for field in ("body_mass", "geom_friction", "actuator_gainprm", "actuator_forcerange")]
 
 
+@pytest.mark.slow
 def test_physics_is_drawn_from_its_ranges_and_from_the_seed(make):
     env, nominal = make(64, randomize=True), make(1)
     env.reset(seed=1)

@@ -120,6 +120,7 @@ def test_saved_and_loaded_it_acts_the_same(name, frozen, tmp_path):
     np.testing.assert_array_equal(agent.predict(batch, deterministic=True)[0], again.predict(batch, deterministic=True)[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "frozen"), [("ppo", False), pytest.param("dqn", True, marks=pytest.mark.slow)])
 def test_an_exported_policy_sees_by_itself(name, frozen, tmp_path):
     kind, continuous, settings, _ = AGENTS[name]

@@ -40,6 +40,7 @@ def test_runs_are_compared(mprl, trained, learned):
     assert all(run.name in text for run in (trained, learned))
 
 
+@pytest.mark.slow
 def test_what_a_tabular_agent_learned_is_drawn(mprl, learned):
     assert mprl("plot", learned, "--out", "cliff.svg").code == 0
     text = Path("cliff.svg").read_text()

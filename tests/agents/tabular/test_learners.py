@@ -86,6 +86,7 @@ def test_a_saved_agent_acts_as_the_one_that_was_saved(learner, tmp_path):
     assert loaded.policy.shape == (48, 4) and np.allclose(loaded.policy, agent.policy)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("learner", [Sarsa, pytest.param(TD0, marks=pytest.mark.slow)], ids=lambda kind: kind.name)
 def test_the_command_line_trains_evaluates_and_goes_on(learner, tmp_path, capsys):
     run = str(tmp_path / "run")
