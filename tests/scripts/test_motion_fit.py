@@ -41,7 +41,7 @@ def test_a_fit_that_did_not_converge_is_written_and_says_so(mprl, tmp_path, monk
     cameras = synthetic.around(clip)
     table, out = csv.write(synthetic.evidence(clip, cameras), tmp_path / "seen.csv"), tmp_path / "made.npz"
     hasty = smplify.Settings(guess_steps=1, coarse_steps=1, limb_steps=1, moment_steps=1, frame_steps=12, examples=50)
-    monkeypatch.setattr(smplify, "Settings", lambda prior: hasty)
+    monkeypatch.setattr(smplify, "Settings", lambda **asked: hasty)
     done = mprl("motion", "fit", str(table), "--out", str(out))
     assert done.code == 1 and "did not converge: the body is" in done.out and load(out).num_frames == clip.num_frames
 
