@@ -6,6 +6,7 @@ tells little more: a camera that rolls and a person who leans look alike.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -17,17 +18,23 @@ from mprl.motion.characters.character import Character
 from mprl.motion.clip import MotionClip
 from mprl.motion.library import MotionLibrary
 
+_TIPPED = math.radians(60)
+
 
 def lean(clip: MotionClip, character: Character) -> NDArray[np.float64]:
     """By how much a motion leans across the line along which its feet bear, as the rotation vector that sets it upright, (3,) rad.
 
-    The mean force of the floor passes through the centre of mass but for its mean acceleration, which over some seconds is little.
+    The mean force of the floor passes through the centre of mass but for its mean acceleration, which over some seconds is little. It tells
+    nothing of who lies, crawls or turns over: where the trunk is ever `_TIPPED` or more the answer is zero.
 
     Args:
         clip: of the character's joints.
         character: whose masses, and whose feet.
     """
-    rows = MotionLibrary([clip], character).all_rows()
+    rows = MotionLibrary([clip], character, correct_floor=False).all_rows()
+    trunk = rows.body_position[:, character.body_names.index(character.head)] - rows.body_position[:, 0]
+    if bool((trunk[:, 2] < math.cos(_TIPPED) * trunk.norm(dim=-1)).any()):
+        return np.zeros(3)
     feet = rows.body_position[:, [character.body_names.index(name) for name in character.feet]]
     bears = rows.contacts.unsqueeze(-1)
     if float(bears.sum()) <= 0:

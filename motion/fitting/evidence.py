@@ -24,6 +24,7 @@ class Evidence:
         deviation: of the detector, (V, 1, 1) px.
         frame_rate: Hz.
         stands: how sure it is that a keypoint stands still between two frames, (T − 1, K).
+        name: for messages.
     """
 
     seen: Tensor
@@ -31,6 +32,7 @@ class Evidence:
     deviation: Tensor
     frame_rate: float
     stands: Tensor
+    name: str
 
     def at(self, frames: Tensor, frame_rate: float) -> Evidence:
         """Some of the frames, whose rate is another; of what stands nothing is kept."""
@@ -58,7 +60,7 @@ def gather(keypoints: Keypoints) -> Evidence:
         raise SettingError(f"{where}: all keypoints of each frame are at one place; expected those of a person, in pixels")
     height = torch.stack([one[one > 0].quantile(0.9) for one in extent])
     deviation = (DETECTOR * height).clamp(min=0.5)[:, None, None]
-    return Evidence(seen, confidence, deviation, keypoints.frame_rate, _stands(keypoints, height))
+    return Evidence(seen, confidence, deviation, keypoints.frame_rate, _stands(keypoints, height), keypoints.name)
 
 
 def _stands(keypoints: Keypoints, height: Tensor) -> Tensor:

@@ -66,6 +66,7 @@ class Weights:
     speed: float = 0.02
     acceleration: float = 0.05
     pose_speed: float = 0.1
+    turning: float = 1.0
     standing: float = 1.0
     interpenetration: float = 1.0
     focal: float = 1.0
@@ -114,6 +115,7 @@ class Objective:
             found["standing"] = w.standing * terms.standing(points, self.evidence.stands, rate)
         if len(p.pose) > 2:
             found["acceleration"] = w.acceleration * terms.joint_accelerations(joints, rate)
+            found["turning"] = w.turning * terms.turning(p.turned(), p.pose, rate)
         return found
 
     def _own(self, p: Parameters, joints: Tensor, points: Tensor) -> Mapping[str, Tensor]:

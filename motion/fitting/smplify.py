@@ -10,6 +10,7 @@ these moments together, and at last all frames. Instead of the search, a network
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -21,11 +22,13 @@ from torch import Tensor
 
 from mprl.errors import DivergenceError, SettingError
 from mprl.motion import rotations as rot
+from mprl.motion.body import skinning
 from mprl.motion.body.joints import JOINTS
 from mprl.motion.body.smpl import SmplBody
+from mprl.motion.characters.smpl import SmplCharacter
 from mprl.motion.clip import MotionClip, Provenance
 from mprl.motion.fitting import cameras as cams
-from mprl.motion.fitting import ground, limbs, priors, start
+from mprl.motion.fitting import balance, ground, limbs, priors, start
 from mprl.motion.fitting.evidence import DETECTOR, Evidence, gather
 from mprl.motion.fitting.objective import Objective, Parameters, Weights
 from mprl.motion.fitting.points import BodyPoints
@@ -39,6 +42,7 @@ log = logging.getLogger("mprl")
 FEET = ("left_heel", "left_big_toe", "left_small_toe", "right_heel", "right_big_toe", "right_small_toe")
 Tell = Callable[[int, int], object]
 Method = Literal["smplify", "regressor", "learned-descent", "both"]
+_MISFIT = 0.05
 NETWORK = "learned-descent"  # that "both" starts from
 
 
@@ -97,15 +101,16 @@ class Fitted:
     @property
     def converged(self) -> bool:
         """Whether the energy had settled, and the body lies on the keypoints."""
-        return self.still_falling < 5.0 and self.misfit < 0.05
+        return self.still_falling < 5.0 and self.misfit < _MISFIT
 
     def how_far(self) -> str:
         """One line for people."""
         state = "converged" if self.converged else "did not converge"
+        doubt = "" if self.misfit < _MISFIT else "; are the keypoints in the layout's order, and the cameras where they are said to be?"
         return (
             f"{state}: the body is {self.reprojection:.1f} px from the keypoints on average ({100 * self.misfit:.1f} % of the "
             f"person's height); the energy fell by {self.still_falling:.2g} nats a "
-            f"frame in the last quarter of the steps, to {self.energy:.1f}"
+            f"frame in the last quarter of the steps, to {self.energy:.1f}{doubt}"
         )
 
 
@@ -149,7 +154,8 @@ def descend(
             tell()
     found = _with_focal(p, moving).settled()
     if not all(bool(torch.isfinite(value).all()) for value in found):
-        raise DivergenceError("the fit broke down: what it found is not a number; are the cameras and the focal length right?")
+        name = objective.evidence.name
+        raise DivergenceError(f"{name}: the fit broke down: what it found is not a number; are the cameras and the focal length right?")
     return found
 
 
@@ -301,7 +307,7 @@ def _finished(keypoints: Keypoints, objective: Objective, p: Parameters, estimat
             raise SettingError(f"{keypoints.name}: in frame {frame} the person is behind camera {view}: are the cameras right?")
         errors = (pixels - objective.evidence.seen).norm(dim=-1)
     if estimated:
-        p, cameras = _on_the_floor(objective, p, cameras, keypoints.frame_rate)
+        p, cameras = _on_the_floor(keypoints, objective, p, cameras)
     reprojection = float(errors[seen].mean())
     tail = energies[-max(2, len(energies) // 4) :]
     misfit = reprojection * DETECTOR / float(objective.evidence.deviation.mean())
@@ -311,18 +317,38 @@ def _finished(keypoints: Keypoints, objective: Objective, p: Parameters, estimat
     return fitted
 
 
-def _on_the_floor(objective: Objective, p: Parameters, cameras: cams.Cameras, frame_rate: float) -> tuple[Parameters, cams.Cameras]:
-    """The same seen from outside: the floor at 0, the body's first place above the origin."""
-    feet = BodyPoints(FEET, objective.points.body)
-    with torch.no_grad():
-        points = feet(p.betas, p.root, p.turn, p.pose, p.place)[1]
-    rotation, height = ground.level(ground.floor(points, frame_rate))
+def _on_the_floor(keypoints: Keypoints, objective: Objective, p: Parameters, cameras: cams.Cameras) -> tuple[Parameters, cams.Cameras]:
+    """The same seen from outside: the floor at 0, who walks in balance, the body's first place above the origin."""
+    feet, rate = BodyPoints(FEET, objective.points.body), keypoints.frame_rate
+
+    def under(p: Parameters) -> Tensor:
+        with torch.no_grad():
+            points: Tensor = feet(p.betas, p.root, p.turn, p.pose, p.place)[1]
+        return ground.floor(points, rate)
+
+    rotation, height = ground.level(under(p))
+    p, cameras = _moved(p, cameras, rotation, height)
+    lean = torch.as_tensor(balance.lean(_clip(keypoints, objective, p), _average_character())).float()
+    if lean.any():
+        p, cameras = _moved(p, cameras, skinning.rotation_matrices(lean))
+        plane = under(p)  # what slope there is now is not believed: its height amid the path is
+        p, cameras = _moved(p, cameras, torch.eye(3), float(plane[:2] @ p.place[:, :2].mean(dim=0) + plane[2]))
+    return p, cameras
+
+
+def _moved(p: Parameters, cameras: cams.Cameras, rotation: Tensor, height: float = 0.0) -> tuple[Parameters, cams.Cameras]:
+    """A body and cameras turned as a whole, let down by a height, the first place above the origin: the pictures stay as they are."""
     place = p.place @ rotation.T
     shift = torch.tensor([-float(place[0, 0]), -float(place[0, 1]), -height])
     # a camera sees R (Gᵀ (x − shift)) + t
     turned = cameras.rotation @ rotation.T
     moved = replace(cameras, rotation=turned, translation=cameras.translation - torch.einsum("vij,j->vi", turned, shift))
     return p._replace(root=rotation @ p.root, place=place + shift), moved
+
+
+@functools.cache
+def _average_character() -> SmplCharacter:
+    return SmplCharacter()
 
 
 def _clip(keypoints: Keypoints, objective: Objective, p: Parameters) -> MotionClip:

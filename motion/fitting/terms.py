@@ -66,6 +66,27 @@ def pose_steps(pose: Tensor, frame_rate: float, speed: float = 3.0) -> Tensor:
     return 0.5 * ((pose[1:] - pose[:-1]) * (frame_rate / speed)).square().sum(dim=(1, 2))
 
 
+def turning(root: Tensor, pose: Tensor, frame_rate: float, acceleration: float = 50.0) -> Tensor:
+    """½ |dω/dt|² of the pelvis and of each joint, in units of `acceleration` rad/s².
+
+    Args:
+        root: of the pelvis, (T, 3, 3).
+        pose: rotation vectors of the joints, (T, J, 3) rad.
+        frame_rate: Hz.
+
+    Returns:
+        (T − 2,).
+    """
+    step = root[:-1].transpose(1, 2) @ root[1:]
+    # sin(angle) times the axis: as good as the angle between frames
+    rate = torch.stack((step[:, 2, 1] - step[:, 1, 2], step[:, 0, 2] - step[:, 2, 0], step[:, 1, 0] - step[:, 0, 1]), dim=-1) * (
+        0.5 * frame_rate
+    )
+    of_root = ((rate[1:] - rate[:-1]) * (frame_rate / acceleration)).square().sum(dim=-1)
+    of_joints = joint_accelerations(pose, frame_rate, acceleration)
+    return 0.5 * of_root + of_joints
+
+
 def standing(points: Tensor, stands: Tensor, frame_rate: float, speed: float = 0.15) -> Tensor:
     """Points of feet that stand do not move: ½ |p_t − p_t+1|² in units of `speed` m/s.
 

@@ -25,7 +25,6 @@ from mprl.errors import SettingError
 from mprl.motion import HUMANOID, MotionClip, MotionLibrary, Reference, SmplCharacter, edit, load
 from mprl.motion import rotations as rot
 from mprl.motion.fitting import smplify, synthetic
-from mprl.motion.fitting.balance import lean, upright
 from mprl.motion.fitting.imu.simulation import unrolled
 from mprl.motion.formats import npz
 from mprl.motion.retarget import retarget
@@ -150,8 +149,7 @@ def seen(true: MotionClip) -> MotionClip:
     body = retarget(true, SmplCharacter())
     cameras = synthetic.around(body)
     fitted = smplify.fit(synthetic.evidence(body, cameras, noise=NOISE, dropped=DROPPED))
-    leaning = lean(retarget(fitted.clip, HUMANOID), HUMANOID)
-    return facing_as(retarget(upright(fitted.clip, leaning), HUMANOID), true)
+    return facing_as(retarget(fitted.clip, HUMANOID), true)
 
 
 def facing_as(clip: MotionClip, true: MotionClip) -> MotionClip:

@@ -1,15 +1,18 @@
 """From keypoints to a motion of SMPL: geometry in closed form, and fits whose truth is known."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.transform import Rotation
 
 from mprl.errors import DivergenceError, MotionFormatError, SettingError, UnknownNameError
-from mprl.motion import MotionClip, SmplBody
+from mprl.motion import MotionClip, SmplBody, SmplCharacter, load
 from mprl.motion import rotations as rot
 from mprl.motion.body import joints as smpl
+from mprl.motion.body import skinning
 from mprl.motion.body.landmarks import SMPL_INDEX
 from mprl.motion.fitting import cameras as cams
 from mprl.motion.fitting import ground, limits, metrics, priors, synthetic, terms
@@ -17,6 +20,8 @@ from mprl.motion.fitting.placing import left_jacobian
 from mprl.motion.fitting.points import BodyPoints
 from mprl.motion.fitting.priors import mixture
 from mprl.motion.fitting.smplify import Settings, fit
+from mprl.motion.retarget import retarget
+from mprl.perception.pose2d import layouts
 from mprl.perception.pose2d.keypoints import Keypoints
 
 SMALL = Settings(guess_steps=10, coarse_steps=10, limb_steps=4, moment_steps=20, frame_steps=25, examples=200, limb_examples=200)
@@ -130,6 +135,20 @@ def test_steps_and_accelerations_of_a_uniform_motion():
     joints = time * torch.tensor([2.0, 0.0, 0.0])  # 2 m/s
     assert torch.allclose(terms.joint_steps(joints, 10.0), torch.full((4,), 2.0))  # ½ 2²
     assert terms.joint_accelerations(joints, 10.0).abs().max() < 1e-8
+
+
+def test_what_turns_faster_and_faster_costs_and_what_turns_evenly_does_not():
+    time = torch.arange(6.0) / 30
+    axis = torch.tensor([0.0, 0.0, 1.0])
+
+    def cost(angle: torch.Tensor, root: bool) -> torch.Tensor:
+        vectors, still = angle[:, None] * axis, torch.zeros(6, 3)
+        turned = skinning.rotation_matrices(vectors if root else still)
+        return terms.turning(turned, (still if root else vectors)[:, None], 30.0, acceleration=2.0)
+
+    for root in (True, False):
+        assert cost(1.5 * time, root).abs().max() < 1e-6
+        assert torch.allclose(cost(time.square(), root), torch.full((4,), 0.5), rtol=0.02)  # 2 rad/s²: ½ 1²
 
 
 def test_the_distance_of_segments():
@@ -266,6 +285,20 @@ def test_one_view_of_an_unknown_camera_gives_the_pose_and_the_floor():
     assert fitted.converged, fitted.how_far()
 
 
+@pytest.mark.slow
+def test_one_view_of_a_walk_does_not_lean():
+    walk = retarget(load("walk"), SmplCharacter())
+    fitted = fit(synthetic.evidence(walk, synthetic.around(walk)))
+    true, found = (torch.as_tensor(synthetic.true_points(one, ())[0]).reshape(-1, 3) for one in (walk, fitted.clip))
+    turn = Rotation.align_vectors(found - found.mean(dim=0), true - true.mean(dim=0))[0]
+    assert math.degrees(math.acos(turn.apply([0, 0, 1])[2])) < 3.0
+    # the camera was moved with the body: it still sees it where the keypoints are
+    _, points = synthetic.true_points(fitted.clip, layouts.points("body_25"))
+    seen = synthetic.evidence(walk, synthetic.around(walk), noise=0.0, dropped=0.0)
+    pixels, _ = fitted.cameras.project(points)
+    assert (pixels - torch.tensor(seen.positions)).norm(dim=-1).mean() < 6.0
+
+
 def test_a_fit_can_start_from_a_guess():
     clip = waving(6)
     cameras = synthetic.around(clip)
@@ -285,13 +318,27 @@ def test_a_fit_that_did_not_converge_says_how_far_it_got(caplog, heard):
     hasty = Settings(guess_steps=1, coarse_steps=1, limb_steps=1, moment_steps=1, frame_steps=12, examples=50)
     fitted = fit(synthetic.evidence(clip, cameras), cameras, hasty)
     assert not fitted.converged and "did not converge" in caplog.text and "px from the keypoints" in caplog.text
+    assert "are the keypoints in the layout's order" in replace(fitted, misfit=0.2).how_far()
 
 
 def test_a_fit_that_breaks_down_is_one_line():
     clip = waving(4)
     hasty = Settings(guess_steps=1, coarse_steps=1, limb_steps=1, moment_steps=1, frame_steps=1, examples=50)
-    with pytest.raises(DivergenceError, match="not a number; are the cameras and the focal length right"):
+    with pytest.raises(
+        DivergenceError, match="waving: the fit broke down: what it found is not a number; are the cameras and the focal length right"
+    ):
         fit(synthetic.evidence(clip, synthetic.around(clip)), settings=hasty, focal=math.inf)
+
+
+def test_a_camera_that_looks_away_is_one_line():
+    clip = waving(6)
+    cameras = synthetic.around(clip, views=2)
+    seen, hasty = synthetic.evidence(clip, cameras), Settings(frame_steps=1)
+    start = fit(seen, cameras, replace(SMALL, frame_steps=2)).parameters
+    about = torch.diag(torch.tensor([-1.0, 1.0, -1.0]))  # each turned to look the other way, from where it stands
+    away = replace(cameras, rotation=about @ cameras.rotation, translation=cameras.translation @ about)
+    with pytest.raises(SettingError, match=r"waving: in frame 0 the person is behind camera 0: are the cameras right\?"):
+        fit(seen, away, hasty, initial=start)
 
 
 def test_what_cannot_be_fitted_is_one_line():

@@ -50,6 +50,14 @@ def test_a_folder_of_openpose_files_keeps_its_gaps(tmp_path, caplog, heard):
     assert (found.confidence[0, 2] == 0).all() and "frame 6" in caplog.text
 
 
+def test_pictures_of_another_size_are_doubted(tmp_path, caplog, heard):
+    file = openpose(tmp_path / "k.json", [person(300)], [person(301)])
+    load(file, frame_rate=30, image_size=(1280, 720))
+    assert "outside" not in caplog.text
+    load(file, frame_rate=30, image_size=(320, 180))
+    assert "of the keypoints are outside pictures of 320 x 180" in caplog.text and "is the image size right?" in caplog.text
+
+
 def test_openpose_of_18_keypoints_and_of_a_count_that_no_layout_has(tmp_path):
     assert load(openpose(tmp_path / "k.json", [person(10, count=18)]), **ASKED).layout == "coco_18"
     with pytest.raises(MotionFormatError, match="found 19"):
