@@ -27,8 +27,8 @@ from mprl.motion.body.joints import JOINTS
 from mprl.motion.body.smpl import SmplBody
 from mprl.motion.characters.smpl import SmplCharacter
 from mprl.motion.clip import MotionClip, Provenance
-from mprl.motion.fitting import cameras as cams
 from mprl.motion.fitting import balance, ground, limbs, priors, start
+from mprl.motion.fitting import cameras as cams
 from mprl.motion.fitting.evidence import DETECTOR, Evidence, gather
 from mprl.motion.fitting.objective import Objective, Parameters, Weights
 from mprl.motion.fitting.points import BodyPoints

@@ -119,6 +119,7 @@ def _check_inside(path: Path, keypoints: NDArray[np.float32], size: tuple[int, i
     outside = ((seen < 0) | (seen > size)).any(axis=-1).mean() if len(seen) else 0.0
     if outside > _OUTSIDE:
         log.warning(
-            "%s: %.0f %% of the keypoints are outside pictures of %d x %d: they reach x %.0f to %.0f, y %.0f to %.0f; is the image size right?",
+            "%s: %.0f %% of the keypoints are outside pictures of %d x %d: they reach x %.0f to %.0f, y %.0f to %.0f; "
+            "is the image size right?",
             path, 100 * outside, *size, seen[:, 0].min(), seen[:, 0].max(), seen[:, 1].min(), seen[:, 1].max(),
         )  # fmt: skip
