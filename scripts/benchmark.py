@@ -329,7 +329,7 @@ class SkillOptions(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class SeeingOptions(Options):
-    """The humanoid that sees: a policy whose own state is noisy, late, or told by six inertial sensors, beside the true state."""
+    """The humanoid that sees: a policy whose own state is noisy, late, or told by sensors or cameras, beside the true state."""
 
     agent: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs/smpl-walk")
     """run folder of a policy that imitates a motion; inertial sensors are for the SMPL body (--env.character smpl)"""
@@ -337,6 +337,8 @@ class SeeingOptions(Options):
     """of each way to perceive"""
     seconds: Annotated[float, tyro.conf.arg(metavar="S")] = 10.0
     """of an episode at most"""
+    eyes: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
+    """folder of a model of 2-D pose (mprl pose train): what it detects in pictures is lifted to a pose too"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -591,7 +593,7 @@ def seeing(options: SeeingOptions) -> Measured:
     """A policy that perceives."""
     from mprl.scripts.benchmarks.seeing import measure
 
-    return measure(options.agent, options.episodes, options.seconds)
+    return measure(options.agent, options.episodes, options.seconds, options.eyes)
 
 
 def soak(options: SoakOptions) -> Measured:

@@ -5,6 +5,7 @@ What is perceived is the character's own state; where its motion goes, the polic
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -16,7 +17,7 @@ from torch import Tensor
 from mprl.envs.imitation.deepmimic import DeepMimicVectorEnv
 from mprl.envs.imitation.layout import CONTROL_RATE, State
 from mprl.errors import SettingError, number
-from mprl.motion import inertial, kinematics
+from mprl.motion import kinematics
 from mprl.motion import rotations as rot
 from mprl.motion.characters.character import Character
 
@@ -24,31 +25,30 @@ Perceive = Callable[[State, "PerceivedVectorEnv"], State]
 
 
 class PerceivedVectorEnv(DeepMimicVectorEnv):
-    """`DeepMimicVectorEnv` whose observations are made of what perception makes of the state; for judging, without autoreset.
+    """`DeepMimicVectorEnv` whose observations are made of what perception makes of the state.
+
+    By default without autoreset, for judging: what remembers (`Late`, sensors) begins in all worlds at once. `Noisy` can be learned with.
 
     Args:
         perceive: from the state (W, ...) of all worlds to a state of the same shape, one after the other; called once a control step, and
             at an episode's beginning, where `begins` is true.
         settings: see `DeepMimicVectorEnv`.
-
-    Raises:
-        SettingError: an autoreset mode other than DISABLED, or a reset of some of the worlds.
     """
 
     def __init__(self, *, perceive: Sequence[Perceive], **settings: Any) -> None:
         super().__init__(**{"autoreset_mode": AutoresetMode.DISABLED, **settings})
-        if self.autoreset_mode != AutoresetMode.DISABLED:
-            raise SettingError(
-                f"what is perceived begins in all worlds at once: expected autoreset DISABLED, found {self.autoreset_mode.name}"
-            )
         self._perceive = tuple(perceive)
 
     @property
     def begins(self) -> bool:
-        """Whether the episodes begin now."""
+        """Whether the episodes begin now.
+
+        Raises:
+            SettingError: only some of them do.
+        """
         begun = self._steps == 0
         if bool(begun.any()) and not bool(begun.all()):
-            raise SettingError("what is perceived begins in all worlds at once: reset without a reset_mask")
+            raise SettingError("what is perceived begins in all worlds at once: reset without a reset_mask, and without autoreset")
         return bool(begun.all())
 
     def _observe(self, worlds: slice | Tensor) -> Any:
@@ -66,7 +66,7 @@ class Noise:
     """Standard deviations of white noise.
 
     Attributes:
-        angle: of the root and every joint, about a random axis, rad. place: of the root along each axis, m.
+        angle: root mean square turn of the root and every joint, rad. place: of the root along each axis, m.
         rate: of angular velocities about each axis, rad/s. speed: of the root along each axis, m/s.
     """
 
@@ -87,25 +87,34 @@ class Noisy:
         noise: how much.
         character: whose.
         seed: of the noise.
+        lasts: time after which its correlation has fallen to 1/e, s (an Ornstein-Uhlenbeck process); 0: white. Errors of estimates last.
     """
 
-    def __init__(self, noise: Noise, character: Character, seed: int = 0) -> None:
+    def __init__(self, noise: Noise, character: Character, seed: int = 0, lasts: float = 0.0) -> None:
         self._noise, self._bodies, self._random = noise, Bodies(character), torch.Generator().manual_seed(seed)
+        self._keeps = math.exp(-1.0 / (CONTROL_RATE * lasts)) if number("time that noise lasts", lasts, 0.0) else 0.0
+        self._now: dict[str, Tensor] = {}
 
     def __call__(self, state: State, envs: PerceivedVectorEnv) -> State:
         noise, balls = self._noise, state.rotations.shape[:-1]
-        turn = inertial.random_turn(self._normal(*balls, 3), self._normal(*balls, 1), noise.angle)
+        turn = noise.angle / math.sqrt(3) * self._drawn("turn", *balls, 3)
         rotations = rot.multiply(state.rotations, rot.from_rotation_vector(turn))
-        hinges = state.hinges + noise.angle * self._normal(*state.hinges.shape)
-        place = state.root_position + noise.place * self._normal(*state.root_position.shape)
-        velocity = state.velocity + noise.rate * self._normal(*state.velocity.shape)
-        velocity[:, :3] = state.velocity[:, :3] + noise.speed * self._normal(len(velocity), 3)
+        hinges = state.hinges + noise.angle * self._drawn("hinges", *state.hinges.shape)
+        place = state.root_position + noise.place * self._drawn("place", *state.root_position.shape)
+        scale = torch.full((state.velocity.shape[1],), noise.rate)
+        scale[:3] = noise.speed
+        velocity = state.velocity + scale * self._drawn("velocity", *state.velocity.shape)
         return state._replace(
             root_position=place, rotations=rotations, hinges=hinges, velocity=velocity, bodies=self._bodies(place, rotations, hinges)
         )
 
-    def _normal(self, *shape: int) -> Tensor:
-        return torch.randn(*shape, generator=self._random)
+    def _drawn(self, name: str, *shape: int) -> Tensor:
+        """Unit noise, which remembers the step before."""
+        new = torch.randn(*shape, generator=self._random)
+        if self._keeps and name in self._now:
+            new = self._keeps * self._now[name] + math.sqrt(1.0 - self._keeps**2) * new
+        self._now[name] = new
+        return new
 
 
 class Late:

@@ -70,21 +70,18 @@ def turning(root: Tensor, pose: Tensor, frame_rate: float, acceleration: float =
     """½ |dω/dt|² of the pelvis and of each joint, in units of `acceleration` rad/s².
 
     Args:
-        root: of the pelvis, (T, 3, 3).
-        pose: rotation vectors of the joints, (T, J, 3) rad.
+        root: of the pelvis, (T, ..., 3, 3).
+        pose: rotation vectors of the joints, (T, ..., J, 3) rad.
         frame_rate: Hz.
 
     Returns:
         (T − 2,).
     """
-    step = root[:-1].transpose(1, 2) @ root[1:]
+    step = root[:-1].transpose(-1, -2) @ root[1:]
     # sin(angle) times the axis: as good as the angle between frames
-    rate = torch.stack((step[:, 2, 1] - step[:, 1, 2], step[:, 0, 2] - step[:, 2, 0], step[:, 1, 0] - step[:, 0, 1]), dim=-1) * (
-        0.5 * frame_rate
-    )
-    of_root = ((rate[1:] - rate[:-1]) * (frame_rate / acceleration)).square().sum(dim=-1)
-    of_joints = joint_accelerations(pose, frame_rate, acceleration)
-    return 0.5 * of_root + of_joints
+    twice = torch.stack([step[..., 2, 1] - step[..., 1, 2], step[..., 0, 2] - step[..., 2, 0], step[..., 1, 0] - step[..., 0, 1]], dim=-1)
+    change = torch.cat((0.5 * (twice[1:] - twice[:-1]).unsqueeze(-2), pose[2:] - 2 * pose[1:-1] + pose[:-2]), dim=-2)
+    return 0.5 * (change * (frame_rate**2 / acceleration)).square().flatten(1).sum(dim=1)
 
 
 def standing(points: Tensor, stands: Tensor, frame_rate: float, speed: float = 0.15) -> Tensor:

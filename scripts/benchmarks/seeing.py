@@ -1,4 +1,4 @@
-"""The humanoid that sees: how well a trained policy does when its own state is perceived, with noise, late, or by six inertial sensors."""
+"""The humanoid that sees: how well a trained policy does when its own state is noisy, late, felt by sensors, or seen by cameras."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ import torch
 
 from mprl.envs.imitation import metrics
 from mprl.envs.imitation.felt import PARTS, Felt
+from mprl.envs.imitation.filmed import LAYOUT, Filmed
 from mprl.envs.imitation.layout import CONTROL_RATE
 from mprl.envs.imitation.perceived import Ahead, Late, Noise, Noisy, Perceive, PerceivedVectorEnv
+from mprl.envs.imitation.seen import PARTS as SEEN
+from mprl.envs.imitation.seen import Noticed, Seen, on_rails
 from mprl.errors import CheckpointError
 from mprl.motion import SmplCharacter
 from mprl.motion.characters.character import Character
+from mprl.perception.plug import Perception
 from mprl.scripts.benchmarks.environment import Measured
 from mprl.scripts.benchmarks.report import Figure, Overview
 
@@ -27,6 +31,8 @@ LEVELS = {
     "noise of 6°, 6 cm": Noise(0.1047, 0.06, 1.2, 0.3),
 }
 LATENCIES = (1, 2, 3)  # control steps of 33 ms
+PIXELS = 2.0  # of noise, of pictures 480 px high; a tenth of the keypoints are missed too
+_DETECTOR = 0.02  # deviation of a trained model's keypoints, of the picture's height
 SENSORS = "six inertial sensors"
 
 
@@ -39,7 +45,7 @@ class Found(NamedTuple):
     error: float
 
 
-def ways(character: Character) -> dict[str, Callable[[], list[Perceive]]]:
+def ways(character: Character, eyes: Path | None = None) -> dict[str, Callable[[], list[Perceive]]]:
     """Ways to perceive, by name; sensors tell the pose of the SMPL body only."""
     found: dict[str, Callable[[], list[Perceive]]] = {TRUE: list}
     found |= {name: lambda noise=noise: [Noisy(noise, character)] for name, noise in LEVELS.items()}  # type: ignore[misc]
@@ -48,18 +54,43 @@ def ways(character: Character) -> dict[str, Callable[[], list[Perceive]]]:
     name, noise = next(iter(LEVELS.items()))
     found[f"{name}, 33 ms late"] = lambda: [Noisy(noise, character), Late(1)]
     if isinstance(character, SmplCharacter):
+        found |= keypoints(character, eyes)
         found |= {f"{SENSORS}: {part}": lambda part=part: [Felt(character, (part,))] for part in PARTS}  # type: ignore[misc]
         found[f"{SENSORS}: all"] = lambda: [Felt(character)]
     return found
 
 
-def measure(folder: Path, episodes: int, seconds: float) -> Measured:
+def keypoints(character: SmplCharacter, eyes: Path | None) -> dict[str, Callable[[], list[Perceive]]]:
+    """Keypoints lifted to a pose: with noise, or as a model of 2-D pose, if there is one, detects them in pictures."""
+    two = f"keypoints of two cameras, {PIXELS:g} px"
+    found: dict[str, Callable[[], list[Perceive]]] = {
+        f"{two}: {part}": lambda part=part: [Seen(character, detect=Noticed(PIXELS), tells=(part,))]  # type: ignore[misc]
+        for part in SEEN
+    }
+    found[f"{two}: all"] = lambda: [Seen(character, detect=Noticed(PIXELS))]
+    found["keypoints of two cameras, 10 px: all"] = lambda: [Seen(character, detect=Noticed(10.0), deviation=10.0)]
+    found[f"keypoints of one camera, {PIXELS:g} px: all"] = lambda: [Seen(character, 1, Noticed(PIXELS))]
+    found[f"{two}: all, 33 ms late"] = lambda: [Seen(character, detect=Noticed(PIXELS)), Late(1)]
+    if eyes is not None:
+        found["detected in pictures of two cameras: all"] = lambda: [detected(character, eyes)]
+    return found
+
+
+def detected(character: SmplCharacter, eyes: Path) -> Seen:
+    """What a model of 2-D pose finds in pictures that are drawn as the character moves."""
+    size = 160, 120
+    filmed = Filmed(Perception.load(eyes), on_rails(2, size), size, torch.tensor(character.betas, dtype=torch.float32))
+    return Seen(character, 2, filmed, _DETECTOR * size[1], LAYOUT, size)
+
+
+def measure(folder: Path, episodes: int, seconds: float, eyes: Path | None = None) -> Measured:
     """All figures of `mprl benchmark seeing`.
 
     Args:
         folder: run folder of a policy that imitates a motion.
         episodes: of each way to perceive.
         seconds: of an episode at most.
+        eyes: folder of a model of 2-D pose (`mprl pose train`); without it nothing is detected in pictures.
 
     Raises:
         CheckpointError: no such folder, or an agent of another environment.
@@ -77,7 +108,7 @@ def measure(folder: Path, episodes: int, seconds: float) -> Measured:
     changes = {"num_envs": episodes, "output": "torch", "tracking_termination": None, "num_threads": torch.get_num_threads()}
     changes |= {"max_episode_steps": round(seconds * CONTROL_RATE)}
     found = {}
-    for name, make in ways(character).items():
+    for name, make in ways(character, eyes).items():
         found[name] = judge(agent, PerceivedVectorEnv(perceive=make(), **{**settings_of(config), **changes}))
     rows = [(name, f"{of.normalized_return:.3f}", f"{of.falls:.0%}", f"{of.seconds:.1f}", f"{of.error:.0f}") for name, of in found.items()]
     columns = ("the policy acts on", "normalised return", "falls", "lasts, s", "error, mm")

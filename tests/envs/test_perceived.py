@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import mujoco
 import numpy as np
 import pytest
 import torch
 
+from mprl.agents import PPO
 from mprl.envs.imitation.deepmimic import DeepMimicVectorEnv
 from mprl.envs.imitation.felt import Felt
 from mprl.envs.imitation.perceived import Ahead, Bodies, Late, Noise, Noisy, PerceivedVectorEnv
@@ -81,6 +84,23 @@ def test_noise_has_the_deviation_that_it_is_said_to_have():
         assert float(difference.std()) == pytest.approx(deviation, rel=0.1)
 
 
+def test_noise_that_lasts_is_as_large_and_like_that_of_the_step_before():
+    env = PerceivedVectorEnv(perceive=[], **{**SETTINGS, "num_envs": 256})
+    env.reset(seed=0)
+    noisy = Noisy(Noise(place=0.02), HUMANOID, lasts=0.1)
+    first, *_, before, last = (noisy(env._now, env).root_position - env._now.root_position for _ in range(20))
+    assert float(last.std()) == pytest.approx(0.02, rel=0.1)
+    alike = lambda a, b: float((a * b).mean() / (a.std() * b.std()))  # noqa: E731
+    assert alike(before, last) == pytest.approx(math.exp(-1 / 3), abs=0.07) and abs(alike(first, last)) < 0.1
+
+
+def test_noise_can_be_learned_with():
+    env = PerceivedVectorEnv(perceive=[Noisy(Noise(angle=0.05), HUMANOID)], autoreset_mode="same_step", **SETTINGS)
+    agent = PPO(env, hidden=(8,), n_steps=16, batch_size=16)
+    agent.learn(16 * 3)
+    assert agent.num_timesteps == 16 * 3
+
+
 @pytest.mark.parametrize("character", ["humanoid", "smpl"])
 def test_bodies_are_where_the_physics_has_them(character):
     env = DeepMimicVectorEnv(character=character, autoreset_mode="disabled", **SETTINGS)
@@ -114,8 +134,6 @@ def test_mistakes_are_one_line():
         Noise(angle=-1.0)
     with pytest.raises(SettingError, match="control steps"):
         Late(-1)
-    with pytest.raises(SettingError, match="autoreset DISABLED"):
-        PerceivedVectorEnv(perceive=[], autoreset_mode="same_step", **SETTINGS)
     env = PerceivedVectorEnv(perceive=[Late(1)], **SETTINGS)
     played(env, 1)
     with pytest.raises(SettingError, match="all worlds at once"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import gymnasium as gym
 import pytest
 
@@ -11,9 +13,13 @@ from mprl.scripts.benchmarks import seeing
 from mprl.scripts.benchmarks.seeing import Found
 
 
-def test_sensors_are_for_the_smpl_body():
-    names = set(seeing.ways(SmplCharacter())) - set(seeing.ways(HUMANOID))
-    assert names == {f"six inertial sensors: {part}" for part in ("pose", "rates", "speed", "place", "all")}
+def test_sensors_and_cameras_are_for_the_smpl_body():
+    names = {name for name in seeing.ways(SmplCharacter()) if name not in seeing.ways(HUMANOID)}
+    assert {f"six inertial sensors: {part}" for part in ("pose", "rates", "speed", "place", "all")} < names
+    assert {name.split(":")[0] for name in names} == {
+        "six inertial sensors", "keypoints of two cameras, 2 px", "keypoints of two cameras, 10 px", "keypoints of one camera, 2 px"
+    }  # fmt: skip
+    assert "detected in pictures of two cameras: all" in seeing.ways(SmplCharacter(), Path("eyes"))
 
 
 def test_figures_put_each_beside_the_true_state():
