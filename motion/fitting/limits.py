@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mprl.motion.body.joints import JOINTS
+from mprl.perception.pose2d.layouts import other_side
 
 # lowest and highest rotation about x, y, z, rad; "y" of a knee bends it, "z" of a left elbow is negative when it bends
 _BOXES: dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
@@ -47,7 +48,4 @@ def boxes(joints: int = 23) -> tuple[Tensor, Tensor]:
 
 def mirror(pose: Tensor) -> Tensor:
     """Poses as a mirror shows them, (..., J, 3) rotation vectors of the joints after the pelvis."""
-    swap = {"left": "right", "right": "left"}
-    names = JOINTS[1 : pose.shape[-2] + 1]
-    other = [names.index("_".join((swap.get(name.split("_")[0], name.split("_")[0]), *name.split("_")[1:]))) for name in names]
-    return pose[..., other, :] * MIRROR.to(pose)
+    return pose[..., other_side(JOINTS[1 : pose.shape[-2] + 1]), :] * MIRROR.to(pose)

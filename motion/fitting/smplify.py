@@ -5,7 +5,7 @@
 
 All frames are fitted together, as one batch: one shape, cameras that stand still, and terms between neighbouring frames. The way there:
 guesses from all sides at some moments of the sequence (`start.py`), each improved by itself; the likeliest path through them; then
-these moments together, and at last all frames. Instead of the search, a network may say where to start (`regression`).
+these moments together, and at last all frames. A network's guess (`regression`) is one of them, or, which is faster, instead of them.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from mprl.motion.clip import MotionClip, Provenance
 from mprl.motion.fitting import balance, ground, limbs, priors, start
 from mprl.motion.fitting import cameras as cams
 from mprl.motion.fitting.evidence import DETECTOR, Evidence, gather
+from mprl.motion.fitting.imu import pose as bones
 from mprl.motion.fitting.objective import Objective, Parameters, Weights
 from mprl.motion.fitting.points import BodyPoints
 from mprl.motion.fitting.regression import estimate
@@ -43,7 +44,7 @@ FEET = ("left_heel", "left_big_toe", "left_small_toe", "right_heel", "right_big_
 Tell = Callable[[int, int], object]
 Method = Literal["smplify", "regressor", "learned-descent", "both"]
 _MISFIT = 0.05
-NETWORK = "learned-descent"  # that "both" starts from
+NETWORK = "learned-descent"  # that guesses, and that "both" starts from
 
 
 @dataclass(frozen=True)
@@ -175,22 +176,10 @@ def between(p: Parameters, known: Tensor, wanted: Tensor) -> Parameters:
     span = (known[after] - known[before]).clamp(min=1)
     share = ((wanted - known[before]) / span).float()
     lerp = lambda x: torch.lerp(x[before], x[after], share.view(-1, *[1] * (x.ndim - 1)))  # noqa: E731
-    quaternions = _quaternions(p.turned())
-    root = _matrices(rot.slerp(quaternions[before], quaternions[after], share))
+    quaternions = bones.quaternions(p.turned())
+    root = bones.matrices(rot.slerp(quaternions[before], quaternions[after], share))
     place = lerp(p.place)
     return p._replace(root=root, turn=torch.zeros_like(place), pose=lerp(p.pose), place=place)
-
-
-def _quaternions(matrices: Tensor) -> Tensor:
-    from scipy.spatial.transform import Rotation
-
-    return torch.as_tensor(Rotation.from_matrix(matrices.double().numpy()).as_quat(scalar_first=True)).float()
-
-
-def _matrices(quaternions: Tensor) -> Tensor:
-    from scipy.spatial.transform import Rotation
-
-    return torch.as_tensor(Rotation.from_quat(quaternions.double().numpy(), scalar_first=True).as_matrix()).float()
 
 
 def search(
@@ -203,12 +192,17 @@ def search(
     free: dict[str, float],
     tell: Callable[[], object] | None = None,
 ) -> Parameters:
-    """A first fit at some moments: guesses, each improved by itself, and the likeliest path through them; then limbs tried anew."""
+    """A first fit at some moments: guesses, each improved by itself, and the likeliest path through them; then limbs tried anew.
+
+    One of the guesses is a network's; of the others there is one for each side that the person may be seen from.
+    """
     step = float(moments[-1] - moments[0]) / max(len(moments) - 1, 1) / evidence.frame_rate or settings.moment
     some, weights = evidence.at(moments, 1.0 / step), replace(settings.weights, interpenetration=0.0)
     random = torch.Generator().manual_seed(0)
     poses = prior.sample(settings.examples, random).unflatten(1, (-1, 3))
     found = start.guesses(points, some, cameras, poses, torch.zeros(points.num_betas))
+    told = estimate.of_views(estimate.load(NETWORK), points, some, cameras)
+    found = Parameters(found.betas, found.log_focal, *(torch.cat(both) for both in zip(found[2:], told[2:], strict=True)))
     times = len(found.pose) // len(moments)
     many = replace(some, seen=some.seen.repeat(1, times, 1, 1), confidence=some.confidence.repeat(1, times, 1))
     alone = Objective(points, many, cameras, prior, weights)
@@ -354,7 +348,7 @@ def _average_character() -> SmplCharacter:
 def _clip(keypoints: Keypoints, objective: Objective, p: Parameters) -> MotionClip:
     betas = p.betas.double()
     vectors = torch.cat((p.pose, p.pose.new_zeros(len(p.pose), len(JOINTS) - 1 - p.pose.shape[1], 3)), dim=1)
-    rotations = torch.cat((_quaternions(p.root).unsqueeze(1), rot.from_rotation_vector(vectors)), dim=1)
+    rotations = torch.cat((bones.quaternions(p.root).unsqueeze(1), rot.from_rotation_vector(vectors)), dim=1)
     return MotionClip(
         Path(keypoints.name).stem, objective.points.body.skeleton(betas[None]), keypoints.frame_rate, p.place.double().numpy(),
         rot.unit(rotations.double()).numpy(), betas=betas.numpy(), gender=objective.points.body.gender,

@@ -6,6 +6,7 @@ time; the one that learned from the fit is never shown it.
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Mapping
@@ -85,7 +86,7 @@ def measure(mocap: Path | None, name: str, seconds: float, steps: float, out: Pa
         name: which of them.
         seconds: how long a cycle goes on while it is seen.
         steps: of each run.
-        out: folder of the runs; those that are finished there are read back.
+        out: folder of the runs; those that are finished there are read back, shorter ones go on.
 
     Raises:
         MprlError: no such file, or a folder that holds something else.
@@ -99,10 +100,21 @@ def measure(mocap: Path | None, name: str, seconds: float, steps: float, out: Pa
     found: dict[str, dict[str, float]] = {}
     for way in (TRUE, FITTED):
         folder = out / f"{name}-{way}"
+        _go_on_from_fewer_steps(folder / RESULT, int(steps))
         train = partial(run, way, true, once_through.duration, int(steps), folder)
         found[way] = once(folder / RESULT, {**asked, "way": way}, FOUND, train)
     columns = ("learned from", "normalised return by the truth", "by its own motion", "falls", "error, mm", "steps", "minutes")
     return Measured(figures(name, found), {**asked, "episodes": EPISODES, "worlds": WORLDS}, Overview(columns, overview(found)))
+
+
+def _go_on_from_fewer_steps(result: Path, steps: int) -> None:
+    """Forget the result of a run of fewer steps, so that it goes on."""
+    try:
+        asked = json.loads(result.read_text(encoding="utf-8"))["asked"]
+        if asked["steps"] < steps:
+            result.unlink()
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # there is none, or `once` says what is wrong with it
 
 
 def figures(name: str, found: Mapping[str, Mapping[str, float]]) -> list[Figure]:
@@ -126,20 +138,22 @@ def overview(found: Mapping[str, Mapping[str, float]]) -> list[tuple[str, ...]]:
 
 def run(way: str, true: MotionClip, period: float, steps: int, folder: Path) -> dict[str, float]:
     """Train an agent on the truth or on what one camera saw of it, keep it, and judge it by the truth."""
-    from mprl.agents import PPO
+    from mprl.agents import PPO, load_agent
     from mprl.agents.callbacks import RunWriter
 
     make_folder(folder)
     own = folder / MOTION
-    npz.write(true if way == TRUE else seen(true), own)
+    goes_on = own.exists() and (folder / "config.json").is_file()
+    if not goes_on:
+        npz.write(true if way == TRUE else seen(true), own)
     threads = torch.get_num_threads()
     env = gym.make_vec(ENV_ID, num_envs=WORLDS, motion=str(own), output="torch", num_threads=threads)
-    agent = PPO(env, seed=0, std_steps=steps, **SETTINGS)
+    agent: Any = load_agent(folder, env) if goes_on else PPO(env, seed=0, std_steps=steps, **SETTINGS)
     writer = RunWriter(folder)
     began = time.perf_counter()
-    agent.learn(steps, callback=writer)
+    agent.learn(max(0, steps - agent.num_timesteps), callback=writer)
     writer.close()
-    minutes = (time.perf_counter() - began) / 60
+    minutes = (time.perf_counter() - began) / 60  # of what was learned now
     agent.save(folder)
     return {**judge(agent, own, true, period), "steps": float(agent.num_timesteps), "minutes": minutes}
 

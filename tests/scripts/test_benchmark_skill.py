@@ -13,6 +13,7 @@ from mprl.envs.imitation.deepmimic import DeepMimicVectorEnv
 from mprl.errors import SettingError
 from mprl.motion import HUMANOID, edit, load
 from mprl.scripts.benchmarks import skill
+from mprl.scripts.evaluate import write_json
 
 
 @pytest.fixture(scope="module")
@@ -67,3 +68,16 @@ def test_the_goal_is_a_tenth_below_what_learned_the_truth():
 def test_without_a_held_out_motion_it_says_so(tmp_path):
     with pytest.raises(SettingError, match=r"humanoid3d_walk\.txt: no such file"):
         skill.measure(tmp_path, "walk", 5.0, 100, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_shorter_run_goes_on(clip, tmp_path, monkeypatch):
+    monkeypatch.setattr(skill, "WORLDS", 8)
+    short = skill.run(skill.TRUE, clip, 9.0, 256, tmp_path)
+    result = tmp_path / skill.RESULT
+    write_json(result, {"asked": {"steps": 256}, "found": short})
+    skill._go_on_from_fewer_steps(result, 256)
+    assert result.exists()
+    skill._go_on_from_fewer_steps(result, 512)
+    assert not result.exists()
+    assert short["steps"] == 256 and skill.run(skill.TRUE, clip, 9.0, 512, tmp_path)["steps"] == 512

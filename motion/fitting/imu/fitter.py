@@ -7,6 +7,7 @@ fitted.clip, fitted.converged
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ from mprl.motion.fitting.imu.prior import Prior
 from mprl.motion.fitting.imu.readings import Readings
 from mprl.motion.fitting.imu.signals import Signals, resampled, signals
 from mprl.motion.fitting.imu.translation import translate
+
+log = logging.getLogger("mprl")
 
 Method = Literal["sip", "network", "both"]
 WEIGHTS = Path(__file__).with_name("weights")
@@ -86,6 +89,8 @@ def fit(
     contact = velocity = None
     begin = []
     if method != "sip":
+        if len(readings.sensors) < 3:
+            log.warning("%s: the network has learned from three sensors and more, and has %d here", readings.name, len(readings.sensors))
         given = resampled(given, RATE)
         world, contact, velocity = infer(given)
         begin.append((rot.to_rotation_vector(pose.quaternions(pose.local(world))), pose.quaternions(world[:, 0])))

@@ -22,6 +22,7 @@ from mprl.motion.fitting.imu.sensors import NAMES
 Array = NDArray[np.float64]
 LONGEST_GAP = 0.25  # s; what is missing for longer cannot be told from its ends
 _STILL_ANGLE, _STILL_ACCELERATION = math.radians(15.0), 2.0  # m/s²; of a T-pose that is held
+_SLOWEST, _SHORTEST = 10.0, 0.2  # Hz, below which limbs swing between two readings; s, of a T-pose whose mean is one
 _MIXED = 0.3  # share of readings whose absence is no accident any more
 
 
@@ -63,9 +64,13 @@ class Readings:
                 f"{self.name}: expected orientations ({frames}, {count}, 4) and accelerations ({frames}, {count}, 3), "
                 f"found {orientation.shape} and {acceleration.shape}"
             )
-        for what, value, least in (("frame rate", self.frame_rate, 1.0), ("calibration", self.calibration, 0.0)):
+        for what, value, least in (("frame rate", self.frame_rate, _SLOWEST), ("calibration", self.calibration, 0.0)):
             if not least <= value <= 1e4:
                 raise MotionFormatError(f"{self.name}: {what}: expected a number of at least {least:g}, found {value:g}")
+        if 0 < self.calibration < _SHORTEST:
+            raise MotionFormatError(
+                f"{self.name}: calibration: expected a T-pose of at least {_SHORTEST:g} s, or 0 for none, found {self.calibration:g}"
+            )
         if not math.isfinite(self.heading):
             raise MotionFormatError(f"{self.name}: heading must be finite, found {self.heading}")
         if self.spacing < 1 or (self.spacing > 1 and 2 * self.spacing >= frames):

@@ -9,7 +9,7 @@ from pathlib import Path
 import imageio_ffmpeg
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mprl.errors import PerceptionError
 from mprl.perception.pose2d.formats.detections import number_in
@@ -88,6 +88,6 @@ def _of_folder(folder: Path) -> Frames:
 def _picture(file: Path) -> Picture:
     try:
         with Image.open(file) as image:
-            return np.asarray(image.convert("RGB"))
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))  # phones save what is held upright on its side
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
         raise PerceptionError(f"{file}: cannot be read as a picture") from None

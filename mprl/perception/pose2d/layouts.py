@@ -71,6 +71,10 @@ def of_names(names: Sequence[str], where: str) -> str:
 
 def mirror(layout: str) -> list[int]:
     """For each keypoint the one on the person's other side, itself in the middle."""
-    names = points(layout)
+    return other_side(points(layout))
+
+
+def other_side(names: Sequence[str]) -> list[int]:
+    """For each name the number of that with left and right changed, its own where it has neither."""
     swap = {"left": "right", "right": "left"}
     return [names.index("_".join((swap.get(name.split("_")[0], name.split("_")[0]), *name.split("_")[1:]))) for name in names]
