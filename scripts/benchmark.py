@@ -307,8 +307,8 @@ class PoseOptions(Options):
     """which are compared"""
     views: tuple[int, ...] = (1, 2)
     """from how many cameras"""
-    methods: tuple[Literal["regressor", "learned-descent", "both"], ...] = ()
-    """beside SMPLify's own search: networks alone, and as its start; they know our clips, so they need --mocap"""
+    methods: tuple[Literal["search", "regressor", "learned-descent", "both"], ...] = ()
+    """beside SMPLify: its search without a network's guess, networks alone, and one as its start; they know our clips: only with --mocap"""
 
 
 @dataclass(frozen=True, kw_only=True)

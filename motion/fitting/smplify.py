@@ -43,8 +43,8 @@ log = logging.getLogger("mprl")
 FEET = ("left_heel", "left_big_toe", "left_small_toe", "right_heel", "right_big_toe", "right_small_toe")
 Tell = Callable[[int, int], object]
 Method = Literal["smplify", "regressor", "learned-descent", "both"]
+Network = Literal["regressor", "learned-descent"]
 _MISFIT = 0.05
-NETWORK = "learned-descent"  # that guesses, and that "both" starts from
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,8 @@ class Settings:
 
     Attributes:
         method: "smplify" searches, then descends; "regressor" and "learned-descent" are networks alone, each frame by itself; "both"
-            descends from what a network says.
+            descends from what `network` says, which is faster.
+        network: whose guess is one of the search's; None: of none.
         prior: "gmm", "vae" or "none", or one of your own.
         weights: of the objective's terms.
         moment: time between the moments that are fitted before all frames are, s; the search is at every other one.
@@ -63,6 +64,7 @@ class Settings:
     """
 
     method: Method = "smplify"
+    network: Network | None = "learned-descent"
     prior: str | priors.Prior = "gmm"
     weights: Weights = field(default_factory=Weights)
     moment: float = 0.1
@@ -76,6 +78,10 @@ class Settings:
 
     def __post_init__(self) -> None:
         check_choice("method", self.method, get_args(Method))
+        if self.network is not None:
+            check_choice("network", self.network, get_args(Network))
+        elif self.method == "both":
+            raise SettingError("method 'both' starts from a network, found network=None")
 
 
 @dataclass(frozen=True)
@@ -201,8 +207,9 @@ def search(
     random = torch.Generator().manual_seed(0)
     poses = prior.sample(settings.examples, random).unflatten(1, (-1, 3))
     found = start.guesses(points, some, cameras, poses, torch.zeros(points.num_betas))
-    told = estimate.of_views(estimate.load(NETWORK), points, some, cameras)
-    found = Parameters(found.betas, found.log_focal, *(torch.cat(both) for both in zip(found[2:], told[2:], strict=True)))
+    if settings.network is not None:
+        told = estimate.of_views(estimate.load(settings.network), points, some, cameras)
+        found = Parameters(found.betas, found.log_focal, *(torch.cat(both) for both in zip(found[2:], told[2:], strict=True)))
     times = len(found.pose) // len(moments)
     many = replace(some, seen=some.seen.repeat(1, times, 1, 1), confidence=some.confidence.repeat(1, times, 1))
     alone = Objective(points, many, cameras, prior, weights)
@@ -266,7 +273,7 @@ def fit(
             found = between(search(points, evidence, cameras, prior, settings, coarse, free, count), coarse, fine)
         else:
             objective = Objective(points, evidence, cameras, prior, weights)
-            network = estimate.load(NETWORK if o.method == "both" else o.method)
+            network = estimate.load(o.network if o.method == "both" else o.method)
             told = between(*estimate.of_sequence(network, objective), every)
             if o.method != "both":
                 with torch.no_grad():

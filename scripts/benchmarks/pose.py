@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from mprl.errors import SettingError
 from mprl.motion import MotionClip, SmplBody, SmplCharacter, load
 from mprl.motion.fitting import metrics, priors, synthetic
 from mprl.motion.fitting.points import BodyPoints
-from mprl.motion.fitting.smplify import Fitted, Method, Settings, fit
+from mprl.motion.fitting.smplify import Fitted, Settings, fit
 from mprl.motion.retarget import retarget
 from mprl.scripts.benchmarks.environment import Measured
 from mprl.scripts.benchmarks.report import Figure, Overview
@@ -29,6 +29,7 @@ LONG = 600  # frames, of which speed is measured: 10 to 20 s
 _PEER_STEPS = 200  # of Adam, as in SPIN: 100 for the camera and 100 for the pose
 _NAMES = {"none": "no prior", "gmm": "Gaussian mixture", "vae": "autoencoder"}
 _NAMES |= {"regressor": "regressor alone", "learned-descent": "learned descent alone", "both": "network, then SMPLify"}
+_NAMES |= {"search": "without a network's guess"}
 
 
 class Row(NamedTuple):
@@ -51,7 +52,7 @@ def measure(
         which: priors.
         views: how many cameras.
         threads: of torch, for the record.
-        methods: other ones than SMPLify's search, with the Gaussian mixture; only with `mocap`, as the networks know our clips.
+        methods: other ones than SMPLify, with the Gaussian mixture; only with `mocap`, as the networks know our clips.
     """
     if mocap is None and methods:
         raise SettingError(
@@ -59,12 +60,18 @@ def measure(
         )
     held_out, known = _held_out(mocap, clips)
     known |= dict.fromkeys(methods, "gmm")
+
+    def settings_of(kind: str) -> Settings:
+        # the networks have learned from our clips
+        network = None if mocap is None or kind == "search" else Settings().network
+        return Settings("smplify" if kind in (*priors.NAMES, "search") else kind, network, known[kind])  # type: ignore[arg-type]
+
     kinds = [(kind, count) for count in views for kind in (*which, *methods)]
-    rows = {(kind, count): [judge(clip, known[kind], count, _method(kind)) for clip in held_out] for kind, count in kinds}
+    rows = {(kind, count): [judge(clip, count, settings_of(kind)) for clip in held_out] for kind, count in kinds}
     medians = {key: Row(*(statistics.median(values) for values in zip(*found, strict=True))) for key, found in rows.items()}
     longest = max(held_out, key=lambda clip: clip.num_frames)
     peer = _smplx_speed(longest)
-    speeds = {(kind, count): speed(longest, known[kind], count, _method(kind)) for kind, count in kinds}
+    speeds = {(kind, count): speed(longest, count, settings_of(kind)) for kind, count in kinds}
     figures = []
     for (prior, count), row in medians.items():
         what = f"{_NAMES[prior]}, {count} view{'s' * (count > 1)}"
@@ -87,15 +94,11 @@ def measure(
     return Measured(figures, settings, Overview(columns, cells))
 
 
-def _method(kind: str) -> Any:
-    return "smplify" if kind in priors.NAMES else kind
-
-
-def judge(clip: MotionClip, prior: str | priors.Prior, views: int, method: Method = "smplify") -> Row:
+def judge(clip: MotionClip, views: int, settings: Settings) -> Row:
     """Fit a clip's keypoints, and compare with the clip. One view's camera is unknown; several views' are known."""
     cameras = synthetic.around(clip, views)
     keypoints = synthetic.evidence(clip, cameras, noise=NOISE, dropped=DROPPED)
-    fitted = fit(keypoints, cameras if views > 1 else None, Settings(prior=prior, method=method))
+    fitted = fit(keypoints, cameras if views > 1 else None, settings)
     found, true = _joints(fitted), synthetic.true_points(clip, ())[0]
     if views == 1:  # the estimated world may be turned about its vertical, which nothing in the picture tells: as the cameras are
         a, b = fitted.cameras.rotation[0], cameras.rotation[0]
@@ -104,7 +107,7 @@ def judge(clip: MotionClip, prior: str | priors.Prior, views: int, method: Metho
     return Row(pa_mpjpe, mpjpe, float(metrics.acceleration_error(found, true, clip.frame_rate)), fitted.reprojection)
 
 
-def speed(clip: MotionClip, prior: str | priors.Prior, views: int, method: Method = "smplify") -> float:
+def speed(clip: MotionClip, views: int, settings: Settings) -> float:
     """Frames a second of a fit to a clip that goes forth and back until it has LONG frames, everything included."""
     cameras = synthetic.around(clip, views)
     once = synthetic.evidence(clip, cameras, noise=NOISE, dropped=DROPPED)
@@ -112,7 +115,7 @@ def speed(clip: MotionClip, prior: str | priors.Prior, views: int, method: Metho
     frames = np.resize(there_and_back, LONG)
     keypoints = replace(once, positions=once.positions[:, frames], confidence=once.confidence[:, frames])
     began = time.perf_counter()
-    fit(keypoints, cameras if views > 1 else None, Settings(prior=prior, method=method))
+    fit(keypoints, cameras if views > 1 else None, settings)
     return LONG / (time.perf_counter() - began)
 
 

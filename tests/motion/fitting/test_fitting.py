@@ -355,5 +355,7 @@ def test_what_cannot_be_fitted_is_one_line():
     alike = Keypoints(0 * seen.positions + 100, seen.confidence, seen.layout, seen.image_size, 30.0, "k.json")
     with pytest.raises(SettingError, match=r"view 0 of k\.json: all keypoints of each frame are at one place"):
         fit(alike, cameras)
+    with pytest.raises(SettingError, match="'both' starts from a network, found network=None"):
+        Settings(method="both", network=None)
     with pytest.raises(SettingError, match="behind the camera"):
         synthetic.evidence(clip, cams.looking_at((0, 0, 1), 0, 0, -4, 800, (640, 480)))
