@@ -71,7 +71,7 @@ def test_mistakes_are_one_line(mprl, tmp_path, monkeypatch, words, message):
 
 @pytest.mark.slow
 def test_the_benchmark_judges_a_clip(clip):
-    row = pose.judge(clip, "gmm", 2)
+    row = pose.judge(clip, 2, smplify.Settings())
     assert row.pa_mpjpe < 25 and row.mpjpe < 30 and row.reprojection < 6
 
 
