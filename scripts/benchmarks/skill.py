@@ -45,7 +45,25 @@ SETTINGS: dict[str, Any] = {"initial_std": 0.1, "final_std": 0.04, "target_kl": 
 FOUND = ("normalized_return", "fall_rate", "mpjpe_local_mm", "own_return", "steps", "minutes")
 
 
-class Judged(DeepMimicVectorEnv):
+class Spread(DeepMimicVectorEnv):
+    """Worlds whose episodes begin evenly over the first seconds of a motion, as an evaluation's do over a cycle.
+
+    Args:
+        over: s.
+        settings: see `DeepMimicVectorEnv`.
+    """
+
+    def __init__(self, *, over: float, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._over = over
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        share = min(1.0, self._over / float(self.library.durations.min()))
+        phases = share * torch.arange(self.num_envs) / self.num_envs
+        return super().reset(seed=seed, options={**(options or {}), "phase": phases.numpy()})
+
+
+class Judged(Spread):
     """Worlds that follow one motion and are compared with another at the same times: with the truth.
 
     Nothing in pictures tells where a person is, so the truth is put under the character where an episode begins, and once in `period`
@@ -53,7 +71,7 @@ class Judged(DeepMimicVectorEnv):
 
     Args:
         truth: of the same length as the motion.
-        period: s.
+        period: s. over: of the beginnings, s.
         settings: see `DeepMimicVectorEnv`.
     """
 
@@ -181,14 +199,14 @@ def facing_as(clip: MotionClip, true: MotionClip) -> MotionClip:
 
 
 def judge(agent: Any, own: Path, true: MotionClip, period: float) -> dict[str, float]:
-    """Deterministic episodes of the whole motion, compared with the truth and with what the agent learned from."""
+    """Deterministic episodes that begin in the first cycle and go on to the end, compared with the truth and with what was learned from."""
     from mprl.agents.evaluation import Player
 
     settings: dict[str, Any] = {"num_envs": EPISODES, "motion": str(own), "output": "torch", "autoreset_mode": "disabled", "num_threads": 1}
     found = {}
     for key, env in (
-        ("by_truth", Judged(truth=true, period=period, tracking_termination=None, **settings)),
-        ("own", DeepMimicVectorEnv(tracking_termination=None, **settings)),
+        ("by_truth", Judged(truth=true, period=period, over=period, tracking_termination=None, **settings)),
+        ("own", Spread(over=period, tracking_termination=None, **settings)),
     ):
         player = Player(agent, agent._make_batch(env).observation)
         found[key] = metrics.summarise(metrics.record(env, player, seed=0), CONTROL_RATE)

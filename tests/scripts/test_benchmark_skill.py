@@ -40,9 +40,15 @@ def test_judged_by_its_own_motion_it_is_as_ever(clip):
         "num_threads": 1,
         "tracking_termination": None,
     }
-    envs = skill.Judged(truth=clip, period=9.0, **settings), DeepMimicVectorEnv(**settings)
+    envs = skill.Judged(truth=clip, period=9.0, over=0.0, **settings), DeepMimicVectorEnv(**settings)
     by_truth, own = (metrics.summarise(metrics.record(env, limp, seed=0), 30.0) for env in envs)
     assert by_truth["normalized_return"] == pytest.approx(own["normalized_return"], abs=1e-6)
+
+
+def test_episodes_begin_evenly_over_the_first_seconds(clip):
+    env = skill.Spread(over=0.2, num_envs=5, motion=clip, output="torch", autoreset_mode="disabled", num_threads=1)
+    env.reset(seed=0)
+    assert env.times.tolist() == pytest.approx([0.0, 0.04, 0.08, 0.12, 0.16], abs=1e-6)
 
 
 def test_the_truth_is_elsewhere_and_another_motion_earns_less(clip):
@@ -51,7 +57,7 @@ def test_the_truth_is_elsewhere_and_another_motion_earns_less(clip):
     turned = edit.turn(clip, math.radians(60))
     earned = []
     for truth in (clip, far, turned):
-        env = skill.Judged(truth=truth, period=9.0, **settings)
+        env = skill.Judged(truth=truth, period=9.0, over=0.0, **settings)
         env.reset(seed=0, options={"phase": 0.0})
         env.step(torch.zeros(1, HUMANOID.model.nu))
         character, reference = env.motions()
