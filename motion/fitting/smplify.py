@@ -176,11 +176,11 @@ def _with_focal(p: Parameters, moving: dict[str, Tensor]) -> Parameters:
 
 
 def between(p: Parameters, known: Tensor, wanted: Tensor) -> Parameters:
-    """Parameters at some frames brought to others: along the shortest turns, and straight lines."""
+    """Parameters at some frames brought to others: along the shortest turns, and straight lines; still before the first, after the last."""
     before = (torch.searchsorted(known, wanted, right=True) - 1).clamp(0, max(len(known) - 2, 0))
     after = (before + 1).clamp(max=len(known) - 1)
     span = (known[after] - known[before]).clamp(min=1)
-    share = ((wanted - known[before]) / span).float()
+    share = ((wanted - known[before]) / span).float().clamp(0.0, 1.0)
     lerp = lambda x: torch.lerp(x[before], x[after], share.view(-1, *[1] * (x.ndim - 1)))  # noqa: E731
     quaternions = bones.quaternions(p.turned())
     root = bones.matrices(rot.slerp(quaternions[before], quaternions[after], share))
@@ -270,6 +270,7 @@ def fit(
     if initial is None:
         coarse, fine = (_moments(keypoints, settings.moment * share) for share in (2.0, 1.0))
         if o.method == "smplify":
+            coarse = _shown(evidence, coarse)
             found = between(search(points, evidence, cameras, prior, settings, coarse, free, count), coarse, fine)
         else:
             objective = Objective(points, evidence, cameras, prior, weights)
@@ -293,6 +294,12 @@ def _moments(keypoints: Keypoints, apart: float) -> Tensor:
     frames = keypoints.num_frames
     count = max(2, round((frames - 1) / (apart * keypoints.frame_rate)) + 1)
     return torch.linspace(0, frames - 1, min(count, frames)).round().long()
+
+
+def _shown(evidence: Evidence, moments: Tensor) -> Tensor:
+    """Of the frames that show enough in some view to guess from, those nearest to some moments, (<= len(moments),)."""
+    known = (evidence.confidence.gt(0).sum(dim=2) >= estimate.LEAST).any(dim=0).nonzero().squeeze(1)
+    return known[(moments.unsqueeze(1) - known).abs().argmin(dim=1)].unique()
 
 
 def _finished(keypoints: Keypoints, objective: Objective, p: Parameters, estimated: bool, energies: list[float]) -> Fitted:

@@ -299,6 +299,18 @@ def test_one_view_of_a_walk_does_not_lean():
     assert (pixels - torch.tensor(seen.positions)).norm(dim=-1).mean() < 6.0
 
 
+@pytest.mark.parametrize(("hidden", "views"), [(slice(10, 20), 1), (slice(0, 8), 2), (slice(3, 30), 2)])
+def test_frames_that_show_nobody_do_not_harm_the_others(hidden, views):
+    clip = waving(30)
+    cameras = synthetic.around(clip, views)
+    seen = synthetic.evidence(clip, cameras)
+    confidence = seen.confidence.copy()
+    confidence[:, hidden] = 0.0
+    fitted = fit(replace(seen, confidence=confidence), cameras, SMALL)
+    assert fitted.misfit < 0.02, fitted.how_far()
+    assert np.linalg.norm(fitted.clip.root_position - clip.root_position, axis=-1).max() < 0.3  # there is no reason to be elsewhere
+
+
 def test_a_fit_can_start_from_a_guess():
     clip = waving(6)
     cameras = synthetic.around(clip)
