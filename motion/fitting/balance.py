@@ -29,7 +29,7 @@ def lean(clip: MotionClip, character: Character) -> NDArray[np.float64]:
 
     Args:
         clip: of the character's joints.
-        character: whose masses, and whose feet.
+        character: whose masses, and whose feet; of the clip's own size, that they bear on the floor.
     """
     rows = MotionLibrary([clip], character, correct_floor=False).all_rows()
     trunk = rows.body_position[:, character.body_names.index(character.head)] - rows.body_position[:, 0]

@@ -10,7 +10,6 @@ these moments together, and at last all frames. A network's guess (`regression`)
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -336,7 +335,8 @@ def _on_the_floor(keypoints: Keypoints, objective: Objective, p: Parameters, cam
 
     rotation, height = ground.level(under(p))
     p, cameras = _moved(p, cameras, rotation, height)
-    lean = torch.as_tensor(balance.lean(_clip(keypoints, objective, p), _average_character())).float()
+    character = SmplCharacter(p.betas, body=objective.points.body)  # another's feet would not reach the floor
+    lean = torch.as_tensor(balance.lean(_clip(keypoints, objective, p), character)).float()
     if lean.any():
         p, cameras = _moved(p, cameras, skinning.rotation_matrices(lean))
         plane = under(p)  # what slope there is now is not believed: its height amid the path is
@@ -352,11 +352,6 @@ def _moved(p: Parameters, cameras: cams.Cameras, rotation: Tensor, height: float
     turned = cameras.rotation @ rotation.T
     moved = replace(cameras, rotation=turned, translation=cameras.translation - torch.einsum("vij,j->vi", turned, shift))
     return p._replace(root=rotation @ p.root, place=place + shift), moved
-
-
-@functools.cache
-def _average_character() -> SmplCharacter:
-    return SmplCharacter()
 
 
 def _clip(keypoints: Keypoints, objective: Objective, p: Parameters) -> MotionClip:

@@ -22,3 +22,8 @@ def test_a_walk_that_was_tipped_across_its_way_is_set_upright(heading, degrees):
     assert np.degrees(found @ along) == pytest.approx(-degrees, abs=2.0)
     assert abs(np.degrees(found[2])) == 0 and np.degrees(np.linalg.norm(np.cross(found, along))) < 2.0
     assert abs(np.degrees(lean(upright(tipped, found), HUMANOID) @ along)) < 1.5
+
+
+def test_of_who_lies_balance_tells_nothing():
+    tipped, lying = (upright(load("walk"), np.array([math.radians(degrees), 0.0, 0.0])) for degrees in (50, 70))
+    assert np.linalg.norm(lean(tipped, HUMANOID)) > 0.5 and (lean(lying, HUMANOID) == 0).all()

@@ -14,8 +14,11 @@ from mprl.motion import rotations as rot
 from mprl.motion.body import joints as smpl
 from mprl.motion.body import skinning
 from mprl.motion.body.landmarks import SMPL_INDEX
+from mprl.motion.fitting import balance, ground, limits, metrics, priors, smplify, synthetic, terms
 from mprl.motion.fitting import cameras as cams
-from mprl.motion.fitting import ground, limits, metrics, priors, synthetic, terms
+from mprl.motion.fitting.evidence import gather
+from mprl.motion.fitting.imu import pose as bones
+from mprl.motion.fitting.objective import Objective, Parameters
 from mprl.motion.fitting.placing import left_jacobian
 from mprl.motion.fitting.points import BodyPoints
 from mprl.motion.fitting.priors import mixture
@@ -283,6 +286,22 @@ def test_one_view_of_an_unknown_camera_gives_the_pose_and_the_floor():
     feet = synthetic.true_points(fitted.clip, ("left_heel", "right_heel", "left_big_toe", "right_big_toe"))[1]
     assert feet[..., 2].abs().mean() < 0.05
     assert fitted.converged, fitted.how_far()
+
+
+def test_who_is_tall_and_leans_is_set_upright(monkeypatch):
+    betas = torch.tensor([2.0, *9 * [0.0]])
+    walk = retarget(load("walk"), SmplCharacter(betas))
+    tipped = balance.upright(walk, np.array([0.1, 0.0, 0.0]))
+    turned = torch.tensor(tipped.rotations[:, [tipped.skeleton.names.index(name) for name in smpl.JOINTS]]).float()
+    place, pose = torch.tensor(tipped.root_position).float(), rot.to_rotation_vector(turned[:, 1:22])
+    p = Parameters(betas, torch.zeros(()), bones.matrices(turned[:, 0]), torch.zeros_like(place), pose, place)
+    cameras = synthetic.around(walk)
+    seen = synthetic.evidence(walk, cameras)
+    objective = Objective(BodyPoints(layouts.points(seen.layout)), gather(seen), cameras, priors.load("none"))
+    monkeypatch.setattr(ground, "level", lambda plane: (torch.eye(3), 0.0))  # the floor tells nothing
+    found, _ = smplify._on_the_floor(seen, objective, p, cameras)
+    left = found.root[0] @ bones.matrices(torch.tensor(walk.rotations[:1, 0]).float())[0].T
+    assert math.degrees(math.acos(left[2, 2])) < 1.0  # of 5.7
 
 
 @pytest.mark.slow
