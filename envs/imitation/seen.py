@@ -62,13 +62,13 @@ class Seen:
         character: the SMPL body.
         views: how many cameras, a right angle between neighbours.
         detect: the detector; by default `Noticed`.
-        deviation: of the detector, px, as the filter believes.
+        deviation: of the detector along each axis, px, as the filter believes.
         layout: of its keypoints.
         image_size: px.
         tells: what is taken from the pictures, of `PARTS`; the rest is the truth.
 
     Raises:
-        SettingError: another character, or no camera. UnknownNameError: no such part, or layout.
+        SettingError: another character, no camera, or no deviation. UnknownNameError: no such part, or layout.
     """
 
     def __init__(
@@ -87,6 +87,7 @@ class Seen:
         if tuple(sorted(character.body_names)) != tuple(sorted(JOINTS)):
             raise SettingError(f"keypoints tell the pose of the SMPL body, not of '{character.name}'")
         number("cameras", views, 1, whole=True)
+        number("deviation in px", deviation, 1e-3)
         self._tells, self._detect = tuple(tells), detect or Noticed()
         self._bodies, self.cameras = Bodies(character), on_rails(views, image_size)
         model = character.model

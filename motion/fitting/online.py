@@ -4,7 +4,7 @@
     follower.begin(now)                          # what is believed of the frame before
     now = follower(seen, confidence)             # again and again
 
-An iterated extended Kalman filter. Its state are turns of the pelvis and of 21 joints, the pelvis' place, and how fast they change; between
+An iterated extended Kalman filter. Its state is turns of the pelvis and of 21 joints, the pelvis' place, and how fast they change; between
 frames they go on but for random accelerations. Keypoints are measured with weights that fall for outliers (Geman & McClure, reweighted),
 and the likeliest Gaussian of the pose prior counts as one weak measurement more.
 """
@@ -85,7 +85,13 @@ class Follower:
         self._covariance = sure.diag().expand(len(now.root), -1, -1)
 
     def __call__(self, seen: Tensor, confidence: Tensor, rails: Tensor | None = None) -> Now:
-        """Measure keypoints of now, (V, W, K, 2) px and (V, W, K) in [0, 1]; each person's cameras have moved by `rails`, (W, 3) m."""
+        """What is believed of now, given its keypoints.
+
+        Args:
+            seen: (V, W, K, 2) px.
+            confidence: (V, W, K) in [0, 1]; 0 is not seen.
+            rails: by how much each person's cameras have moved, (W, 3) m.
+        """
         before, covariance = self._carried_on()
         now, seen, confidence = before, seen.double(), confidence.double()
         rails = torch.zeros_like(before.place) if rails is None else rails.double()
@@ -131,7 +137,7 @@ class Follower:
         flat = torch.stack((torch.stack((one, zero, -across / depth), -1), torch.stack((zero, one, -down / depth), -1)), dim=-2)
         flat = flat * (self._cameras.focal[:, None, None] / depth)[..., None, None]
         slopes = flat @ self._cameras.rotation[:, None, None] @ slope  # (V, W, K, 2, NUMBERS)
-        residual = seen - pixels
+        residual = torch.where(confidence.unsqueeze(-1) > 0, seen - pixels, 0.0)  # else what is not seen would pull to where it is not
         squared = residual.square().sum(dim=-1) / self._deviation[:, None, None].square()
         weight = confidence.square() * (_ROBUST**2 / (squared + _ROBUST**2)).square()
         variance = self._deviation[:, None, None].square() / weight.clamp(min=1e-8)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import mujoco
 import pytest
 import torch
 from torch import Tensor
 
 from mprl.envs.imitation.filmed import LAYOUT, Filmed
+from mprl.envs.imitation.layout import State
 from mprl.envs.imitation.perceived import PerceivedVectorEnv
 from mprl.envs.imitation.seen import PARTS, Noticed, Seen, Shown, on_rails
 from mprl.errors import SettingError, UnknownNameError
 from mprl.motion import HUMANOID, SmplCharacter
 from mprl.motion import rotations as rot
+from mprl.motion.fitting.imu import pose as bones
+from mprl.motion.fitting.online import Now
 from mprl.perception.plug import Perception
 from mprl.perception.pose2d import samples
 from mprl.perception.pose2d.network import PoseNetwork
@@ -42,6 +46,31 @@ def test_exact_keypoints_of_two_cameras_tell_the_state():
     # angular velocities are told along the same axes: near to the true ones, not to others of the same size
     turning = true.velocity[:, 3:]
     assert float((seen.velocity[:, 3:] - turning).norm() / turning.norm()) < 0.7
+
+
+def test_rates_are_those_at_which_mujoco_goes_on():
+    env = PerceivedVectorEnv(perceive=[], **SETTINGS)
+    env.reset(seed=0, options={"phase": 0.3})
+    seen, state, step = Seen(env.character), State(*(value.double() for value in env._now)), 1e-4
+
+    def known(rotations: Tensor) -> Now:
+        whole = torch.zeros(len(rotations), 24, 4, dtype=torch.float64)
+        whole[..., 0] = 1.0
+        whole[:, seen._joints] = rotations
+        return seen._known(state._replace(rotations=rotations), rot.to_rotation_vector(whole))
+
+    ahead = []
+    for world in range(env.num_envs):
+        qpos = env._qpos[world].double().numpy().copy()
+        mujoco.mj_integratePos(env.model, qpos, env._qvel[world].double().numpy(), step)
+        ahead.append(torch.from_numpy(qpos[env.character.ball_qpos]))
+    before, after = known(state.rotations), known(torch.stack(ahead))
+    spin, rates = bones.vectors(after.root @ before.root.transpose(1, 2)) / step, (after.pose - before.pose).flatten(1) / step
+    torch.testing.assert_close(before.rates[:, :-3], torch.cat((spin, rates), dim=1), atol=1e-2, rtol=0)
+    back = seen._chosen(env._now, Now(*(value.float() for value in before))).velocity
+    hands = [name.endswith("hand") for name in env.character.ball_joints]  # which are not followed
+    told = torch.cat((torch.ones(6, dtype=torch.bool), ~torch.tensor(hands).repeat_interleave(3)))
+    torch.testing.assert_close(back[:, told], env._now.velocity[:, told], atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -98,5 +127,7 @@ def test_mistakes_are_one_line():
         Seen(SmplCharacter(), tells=("poes",))
     with pytest.raises(SettingError, match="cameras must be"):
         Seen(SmplCharacter(), views=0)
+    with pytest.raises(SettingError, match="deviation in px must be at least"):
+        Seen(SmplCharacter(), deviation=0.0)
     with pytest.raises(SettingError, match="noise in px"):
         Noticed(noise=-1.0)

@@ -59,6 +59,17 @@ def test_the_same_seen_by_cameras_that_moved_along_is_elsewhere(walk):
     torch.testing.assert_close(there.pose, here.pose, atol=1e-4, rtol=0)
 
 
+def test_who_is_not_seen_goes_on_as_before(walk):
+    own, now = follower(walk, 1)[0], state(walk, 5)
+    own.begin(now)
+    nothing = torch.zeros(1, 1, 25)
+    for _ in range(20):
+        found = own(torch.full((1, 1, 25, 2), torch.nan), nothing)
+    ahead = now.place + 20 / walk.frame_rate * now.rates[:, -3:]
+    torch.testing.assert_close(found.place, ahead.float(), atol=1e-3, rtol=0)
+    torch.testing.assert_close(found.rates[:, -3:], now.rates[:, -3:].float(), atol=1e-3, rtol=0)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("views", "millimetres"), [(1, 40), (2, 20)])
 def test_somebody_who_walks_is_followed(walk, views, millimetres):
