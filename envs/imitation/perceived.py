@@ -63,7 +63,7 @@ class PerceivedVectorEnv(DeepMimicVectorEnv):
 
 @dataclass(frozen=True)
 class Noise:
-    """Standard deviations of white noise.
+    """Standard deviations of noise.
 
     Attributes:
         angle: root mean square turn of the root and every joint, rad. place: of the root along each axis, m.
@@ -94,8 +94,10 @@ class Noisy:
         self._noise, self._bodies, self._random = noise, Bodies(character), torch.Generator().manual_seed(seed)
         self._keeps = math.exp(-1.0 / (CONTROL_RATE * lasts)) if number("time that noise lasts", lasts, 0.0) else 0.0
         self._now: dict[str, Tensor] = {}
+        self._steps, self._kept = torch.zeros(0, dtype=torch.long), torch.zeros(0)
 
     def __call__(self, state: State, envs: PerceivedVectorEnv) -> State:
+        self._advance(envs._steps)
         noise, balls = self._noise, state.rotations.shape[:-1]
         turn = noise.angle / math.sqrt(3) * self._drawn("turn", *balls, 3)
         rotations = rot.multiply(state.rotations, rot.from_rotation_vector(turn))
@@ -108,11 +110,22 @@ class Noisy:
             root_position=place, rotations=rotations, hinges=hinges, velocity=velocity, bodies=self._bodies(place, rotations, hinges)
         )
 
+    def _advance(self, steps: Tensor) -> None:
+        """How much each world keeps of its noise, (W,): nothing where an episode begins, all where the same step is observed again.
+
+        The latter comes about where the episodes of other worlds end: with autoreset in the same step, what begins there is observed too.
+        """
+        if steps.shape != self._steps.shape:
+            self._now, self._steps = {}, torch.full_like(steps, -1)
+        self._kept = torch.where(steps == self._steps, 1.0, self._keeps).masked_fill(steps == 0, 0.0)
+        self._steps = steps.clone()
+
     def _drawn(self, name: str, *shape: int) -> Tensor:
         """Unit noise, which remembers the step before."""
         new = torch.randn(*shape, generator=self._random)
         if self._keeps and name in self._now:
-            new = self._keeps * self._now[name] + math.sqrt(1.0 - self._keeps**2) * new
+            kept = self._kept.view(-1, *[1] * (len(shape) - 1))
+            new = kept * self._now[name] + (1.0 - kept.square()).sqrt() * new
         self._now[name] = new
         return new
 

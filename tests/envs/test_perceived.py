@@ -88,10 +88,19 @@ def test_noise_that_lasts_is_as_large_and_like_that_of_the_step_before():
     env = PerceivedVectorEnv(perceive=[], **{**SETTINGS, "num_envs": 256})
     env.reset(seed=0)
     noisy = Noisy(Noise(place=0.02), HUMANOID, lasts=0.1)
-    first, *_, before, last = (noisy(env._now, env).root_position - env._now.root_position for _ in range(20))
+
+    def noise() -> torch.Tensor:
+        env._steps += 1
+        return noisy(env._now, env).root_position - env._now.root_position
+
+    first, *_, before, last = (noise() for _ in range(20))
     assert float(last.std()) == pytest.approx(0.02, rel=0.1)
     alike = lambda a, b: float((a * b).mean() / (a.std() * b.std()))  # noqa: E731
     assert alike(before, last) == pytest.approx(math.exp(-1 / 3), abs=0.07) and abs(alike(first, last)) < 0.1
+    # where others' episodes begin the step is observed again, and shows the same
+    env._steps[:3] = 0
+    again = noisy(env._now, env).root_position - env._now.root_position
+    assert torch.equal(again[3:], last[3:]) and (again[:3] != last[:3]).all()
 
 
 def test_noise_can_be_learned_with():
