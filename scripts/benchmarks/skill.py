@@ -118,18 +118,18 @@ def measure(mocap: Path | None, name: str, seconds: float, steps: float, out: Pa
     found: dict[str, dict[str, float]] = {}
     for way in (TRUE, FITTED):
         folder = out / f"{name}-{way}"
-        _go_on_from_fewer_steps(folder / RESULT, int(steps))
+        _go_on_from_fewer_steps(folder / RESULT, {**asked, "way": way})
         train = partial(run, way, true, once_through.duration, int(steps), folder)
         found[way] = once(folder / RESULT, {**asked, "way": way}, FOUND, train)
     columns = ("learned from", "normalised return by the truth", "by its own motion", "falls", "error, mm", "steps", "minutes")
     return Measured(figures(name, found), {**asked, "episodes": EPISODES, "worlds": WORLDS}, Overview(columns, overview(found)))
 
 
-def _go_on_from_fewer_steps(result: Path, steps: int) -> None:
-    """Forget the result of a run of fewer steps, so that it goes on."""
+def _go_on_from_fewer_steps(result: Path, asked: Mapping[str, Any]) -> None:
+    """Forget the result of a run that differs only in its fewer steps, so that it goes on."""
     try:
-        asked = json.loads(result.read_text(encoding="utf-8"))["asked"]
-        if asked["steps"] < steps:
+        before = json.loads(result.read_text(encoding="utf-8"))["asked"]
+        if before["steps"] < asked["steps"] and {**before, "steps": asked["steps"]} == asked:
             result.unlink()
     except (OSError, ValueError, KeyError, TypeError):
         pass  # there is none, or `once` says what is wrong with it
@@ -167,7 +167,7 @@ def run(way: str, true: MotionClip, period: float, steps: int, folder: Path) -> 
     threads = torch.get_num_threads()
     env = gym.make_vec(ENV_ID, num_envs=WORLDS, motion=str(own), output="torch", num_threads=threads)
     agent: Any = load_agent(folder, env) if goes_on else PPO(env, seed=0, std_steps=steps, **SETTINGS)
-    writer = RunWriter(folder)
+    writer = RunWriter(folder, agent.num_timesteps)
     began = time.perf_counter()
     agent.learn(max(0, steps - agent.num_timesteps), callback=writer)
     writer.close()

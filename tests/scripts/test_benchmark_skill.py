@@ -81,9 +81,10 @@ def test_a_shorter_run_goes_on(clip, tmp_path, monkeypatch):
     monkeypatch.setattr(skill, "WORLDS", 8)
     short = skill.run(skill.TRUE, clip, 9.0, 256, tmp_path)
     result = tmp_path / skill.RESULT
-    write_json(result, {"asked": {"steps": 256}, "found": short})
-    skill._go_on_from_fewer_steps(result, 256)
-    assert result.exists()
-    skill._go_on_from_fewer_steps(result, 512)
+    write_json(result, {"asked": {"steps": 256, "seconds": 5.0}, "found": short})
+    for other in ({"steps": 256, "seconds": 5.0}, {"steps": 512, "seconds": 8.0}):
+        skill._go_on_from_fewer_steps(result, other)
+        assert result.exists()
+    skill._go_on_from_fewer_steps(result, {"steps": 512, "seconds": 5.0})
     assert not result.exists()
     assert short["steps"] == 256 and skill.run(skill.TRUE, clip, 9.0, 512, tmp_path)["steps"] == 512
