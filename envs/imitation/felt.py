@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from mprl.envs.imitation.layout import CONTROL_RATE, State
-from mprl.envs.imitation.perceived import Bodies, PerceivedVectorEnv
-from mprl.errors import SettingError, unknown_name
+from mprl.envs.imitation.perceived import Bodies, PerceivedVectorEnv, check_parts, smpl_balls
 from mprl.motion import kinematics
 from mprl.motion import rotations as rot
 from mprl.motion.body.joints import JOINTS, from_smpl
@@ -45,18 +44,12 @@ class Felt:
     """
 
     def __init__(self, character: Character, tells: Sequence[str] = PARTS) -> None:
-        for part in tells:
-            if part not in PARTS:
-                raise unknown_name("part", part, PARTS, f"known: {', '.join(PARTS)}")
+        check_parts(tells, PARTS)
         self._tells = tuple(tells)
-        if tuple(sorted(character.body_names)) != tuple(sorted(JOINTS)):
-            raise SettingError(f"six sensors tell the pose of the SMPL body, not of '{character.name}'")
+        self._joints = smpl_balls(character, "six sensors")  # of the balls, among SMPL's joints
         self._bodies, self._network = Bodies(character), shipped_network(causal=True)
         self._skeleton = character.skeleton
         self._order = [character.body_names.index(joint) for joint in JOINTS]  # of SMPL's joints among the bodies
-        index = [JOINTS.index(character.model.body(int(character.model.jnt_bodyid[character.model.joint(j).id])).name)
-                 for j in character.ball_joints]  # fmt: skip
-        self._joints = [0, *index]  # of the balls, among SMPL's joints
         self._at = [character.body_names.index(JOINTS[bone]) for bone in bones()]
         offsets = torch.as_tensor(self._skeleton.offsets.copy())[self._order].float()
         self._place = places_of(offsets, NAMES)

@@ -16,9 +16,10 @@ from torch import Tensor
 
 from mprl.envs.imitation.deepmimic import DeepMimicVectorEnv
 from mprl.envs.imitation.layout import CONTROL_RATE, State
-from mprl.errors import SettingError, number
+from mprl.errors import SettingError, number, unknown_name
 from mprl.motion import kinematics
 from mprl.motion import rotations as rot
+from mprl.motion.body.joints import JOINTS
 from mprl.motion.characters.character import Character
 
 Perceive = Callable[[State, "PerceivedVectorEnv"], State]
@@ -173,6 +174,25 @@ class Ahead:
         rotations = rot.multiply(state.rotations, turn)
         hinges = state.hinges + self._time * state.velocity[:, self._hinges]
         return state._replace(root_position=place, rotations=rotations, hinges=hinges, bodies=self._bodies(place, rotations, hinges))
+
+
+def check_parts(tells: Sequence[str], parts: Sequence[str]) -> None:
+    """Raise an `UnknownNameError` where one of `tells` is none of `parts`."""
+    for part in tells:
+        if part not in parts:
+            raise unknown_name("part", part, parts, f"known: {', '.join(parts)}")
+
+
+def smpl_balls(character: Character, who: str) -> list[int]:
+    """Which of SMPL's joints the root and each ball joint of the SMPL body are.
+
+    Raises:
+        SettingError: another character, whose pose `who` cannot tell.
+    """
+    if tuple(sorted(character.body_names)) != tuple(sorted(JOINTS)):
+        raise SettingError(f"{who} tell the pose of the SMPL body, not of '{character.name}'")
+    model = character.model
+    return [0, *(JOINTS.index(model.body(int(model.jnt_bodyid[model.joint(name).id])).name) for name in character.ball_joints)]
 
 
 class Bodies:

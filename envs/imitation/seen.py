@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from mprl.envs.imitation.layout import CONTROL_RATE, State
-from mprl.envs.imitation.perceived import Bodies, PerceivedVectorEnv
-from mprl.errors import SettingError, number, unknown_name
+from mprl.envs.imitation.perceived import Bodies, PerceivedVectorEnv, check_parts, smpl_balls
+from mprl.errors import SettingError, number
 from mprl.motion import rotations as rot
 from mprl.motion.body.joints import JOINTS
 from mprl.motion.characters.character import Character
 from mprl.motion.fitting import cameras as cams
 from mprl.motion.fitting.imu import pose as bones
-from mprl.motion.fitting.online import Follower, Now
+from mprl.motion.fitting.online import Estimate, PoseFilter
 from mprl.motion.fitting.placing import left_jacobian
 from mprl.motion.fitting.points import BODY_JOINTS, BodyPoints
 from mprl.perception.pose2d import layouts
@@ -37,7 +37,7 @@ class Shown(NamedTuple):
 Detect = Callable[[Tensor, Shown], tuple[Tensor, Tensor]]
 
 
-class Noticed:
+class NoisyDetector:
     """A detector that finds all keypoints, with white noise, but for those that it misses.
 
     Args:
@@ -48,6 +48,8 @@ class Noticed:
 
     def __init__(self, noise: float = 2.0, dropped: float = 0.1, seed: int = 0) -> None:
         self._noise, self._dropped = number("noise in px", noise, 0.0), number("share of keypoints that are missed", dropped, 0.0)
+        if self._dropped > 1:
+            raise SettingError(f"share of keypoints that are missed must be at most 1, found {dropped:g}")
         self._random = torch.Generator().manual_seed(seed)
 
     def __call__(self, true: Tensor, shown: Shown) -> tuple[Tensor, Tensor]:
@@ -60,8 +62,8 @@ class Seen:
 
     Args:
         character: the SMPL body.
-        views: how many cameras, a right angle between neighbours.
-        detect: the detector; by default `Noticed`.
+        views: how many cameras, a right angle between neighbours, or less where there are more than four.
+        detect: the detector; by default `NoisyDetector`.
         deviation: of the detector along each axis, px, as the filter believes.
         layout: of its keypoints.
         image_size: px.
@@ -81,21 +83,15 @@ class Seen:
         image_size: tuple[int, int] = (640, 480),
         tells: Sequence[str] = PARTS,
     ) -> None:
-        for part in tells:
-            if part not in PARTS:
-                raise unknown_name("part", part, PARTS, f"known: {', '.join(PARTS)}")
-        if tuple(sorted(character.body_names)) != tuple(sorted(JOINTS)):
-            raise SettingError(f"keypoints tell the pose of the SMPL body, not of '{character.name}'")
+        check_parts(tells, PARTS)
+        self._joints = smpl_balls(character, "keypoints")  # of the balls, among SMPL's joints
         number("cameras", views, 1, whole=True)
         number("deviation in px", deviation, 1e-3)
-        self._tells, self._detect = tuple(tells), detect or Noticed()
+        self._tells, self._detect = tuple(tells), detect or NoisyDetector()
         self._bodies, self.cameras = Bodies(character), on_rails(views, image_size)
-        model = character.model
-        joints = [JOINTS.index(model.body(int(model.jnt_bodyid[model.joint(name).id])).name) for name in character.ball_joints]
-        self._joints = [0, *joints]  # of the balls, among SMPL's joints
         self._betas = torch.tensor(getattr(character, "betas"), dtype=torch.float32)  # noqa: B009
         self._points = BodyPoints(layouts.points(layout))
-        self._follower = Follower(self._points, self.cameras, CONTROL_RATE, torch.full((views,), float(deviation)), self._betas)
+        self._filter = PoseFilter(self._points, self.cameras, CONTROL_RATE, torch.full((views,), float(deviation)), self._betas)
 
     @torch.no_grad()
     def __call__(self, state: State, envs: PerceivedVectorEnv) -> State:
@@ -108,11 +104,11 @@ class Seen:
         _, points = self._points(self._betas, torch.eye(3).expand(len(place), 3, 3), vectors[:, 0], vectors[:, 1:], place)
         found = self._detect(self.cameras.project(points)[0], Shown(rotations, place, envs.begins))
         if envs.begins:
-            self._follower.begin(self._known(state, vectors))
+            self._filter.begin(self._known(state, vectors))
             return state
-        return self._chosen(state, self._follower(*found, rails))
+        return self._chosen(state, self._filter(*found, rails))
 
-    def _known(self, state: State, vectors: Tensor) -> Now:
+    def _known(self, state: State, vectors: Tensor) -> Estimate:
         """An episode's first state, as the filter has it."""
         root, pose = bones.matrices(state.rotations[:, 0]), vectors[:, 1 : BODY_JOINTS + 1]
         balls = torch.zeros_like(vectors)
@@ -120,9 +116,9 @@ class Seen:
         # MuJoCo's velocities are in the turning body: the right Jacobian is the left one's transpose
         rates = torch.linalg.solve(left_jacobian(pose).transpose(-1, -2), balls[:, 1 : BODY_JOINTS + 1])
         spin = root @ state.velocity[:, 3:6].unsqueeze(-1)
-        return Now(root, pose, state.root_position, torch.cat((spin.squeeze(-1), rates.flatten(1), state.velocity[:, :3]), dim=1))
+        return Estimate(root, pose, state.root_position, torch.cat((spin.squeeze(-1), rates.flatten(1), state.velocity[:, :3]), dim=1))
 
-    def _chosen(self, true: State, now: Now) -> State:
+    def _chosen(self, true: State, now: Estimate) -> State:
         """A state of the parts that the pictures tell, and of the truth."""
         rotations, velocity = true.rotations.clone(), true.velocity.clone()
         spin, rates, speed = now.rates.split((3, 3 * BODY_JOINTS, 3), dim=1)
@@ -146,4 +142,9 @@ class Seen:
 def on_rails(views: int, image_size: tuple[int, int]) -> cams.Cameras:
     """Cameras around the origin that see a whole person."""
     focal = _FOCAL * image_size[1]
-    return cams.together([cams.looking_at((0.0, 0.0, 0.9), _ABOUT + 90.0 * view, _DOWN, _AWAY, focal, image_size) for view in range(views)])
+    return cams.together(
+        [
+            cams.looking_at((0.0, 0.0, 0.9), _ABOUT + min(90.0, 360.0 / views) * view, _DOWN, _AWAY, focal, image_size)
+            for view in range(views)
+        ]
+    )

@@ -1,8 +1,8 @@
 """Fitting while it happens: keypoints frame by frame in, the poses and velocities of now out, of many people at once.
 
-    follower = Follower(points, cameras, 30.0, deviation)
-    follower.begin(now)                          # what is believed of the frame before
-    now = follower(seen, confidence)             # again and again
+    pose_filter = PoseFilter(points, cameras, 30.0, deviation)
+    pose_filter.begin(now)                          # what is believed of the frame before
+    now = pose_filter(seen, confidence)             # again and again
 
 An iterated extended Kalman filter. Its state is turns of the pelvis and of 21 joints, the pelvis' place, and how fast they change; between
 frames they go on but for random accelerations. Keypoints are measured with weights that fall for outliers (Geman & McClure, reweighted),
@@ -33,7 +33,7 @@ _NEAR = 0.1  # m: nothing is nearer to a camera
 _SURE = (0.02, 0.5)  # deviation of what a beginning believes: rad and m, and of their velocities
 
 
-class Now(NamedTuple):
+class Estimate(NamedTuple):
     """Of W people.
 
     Attributes:
@@ -49,7 +49,7 @@ class Now(NamedTuple):
     rates: Tensor
 
 
-class Follower:
+class PoseFilter:
     """See the module. It reckons in double precision.
 
     Args:
@@ -74,17 +74,17 @@ class Follower:
         random = torch.full((NUMBERS,), _TURNING**2, dtype=torch.float64)
         random[-3:] = _MOVING**2
         self._step = step
-        self._goes_on = torch.cat((torch.cat((eye, step * eye), dim=1), torch.cat((0 * eye, eye), dim=1)))
+        self._transition = torch.cat((torch.cat((eye, step * eye), dim=1), torch.cat((0 * eye, eye), dim=1)))
         push = torch.cat((0.5 * step**2 * eye, step * eye))
-        self._random = push @ random.diag() @ push.T
+        self._process_noise = push @ random.diag() @ push.T
 
-    def begin(self, now: Now) -> None:
+    def begin(self, now: Estimate) -> None:
         """Believe what the frame before was like."""
-        self._now = Now(*(value.double() for value in now))
+        self._now = Estimate(*(value.double() for value in now))
         sure = torch.cat([torch.full((NUMBERS,), deviation**2, dtype=torch.float64) for deviation in _SURE])
         self._covariance = sure.diag().expand(len(now.root), -1, -1)
 
-    def __call__(self, seen: Tensor, confidence: Tensor, rails: Tensor | None = None) -> Now:
+    def __call__(self, seen: Tensor, confidence: Tensor, rails: Tensor | None = None) -> Estimate:
         """What is believed of now, given its keypoints.
 
         Args:
@@ -96,37 +96,37 @@ class Follower:
         now, seen, confidence = before, seen.double(), confidence.double()
         rails = torch.zeros_like(before.place) if rails is None else rails.double()
         for _ in range(_ROUNDS):
-            residual, slope, variance = self._measured(now, seen, confidence, rails)
-            # what was expected, seen from where the slope is taken
+            residual, jacobian, variance = self._measured(now, seen, confidence, rails)
+            # what was expected, seen from where the jacobian is taken
             back = torch.cat(
                 (bones.vectors(before.root @ now.root.transpose(1, 2)), (before.pose - now.pose).flatten(1), before.place - now.place),
                 dim=1,
             )
-            residual = residual - (slope @ back.unsqueeze(-1)).squeeze(-1)
-            towards = covariance[:, :, :NUMBERS] @ slope.transpose(1, 2)
-            spread = slope @ towards[:, :NUMBERS] + variance
+            residual = residual - (jacobian @ back.unsqueeze(-1)).squeeze(-1)
+            towards = covariance[:, :, :NUMBERS] @ jacobian.transpose(1, 2)
+            spread = jacobian @ towards[:, :NUMBERS] + variance
             gain = torch.linalg.solve(spread, towards.transpose(1, 2)).transpose(1, 2)
             now = self._moved(before, (gain @ residual.unsqueeze(-1)).squeeze(-1))
         covariance = covariance - gain @ towards.transpose(1, 2)
         self._covariance = 0.5 * (covariance + covariance.transpose(1, 2))
         self._now = now
-        return Now(*(value.float() for value in now))
+        return Estimate(*(value.float() for value in now))
 
-    def _carried_on(self) -> tuple[Now, Tensor]:
+    def _carried_on(self) -> tuple[Estimate, Tensor]:
         now = self._now
         ahead = self._moved(now, torch.cat((self._step * now.rates, torch.zeros_like(now.rates)), dim=1))
-        return ahead, self._goes_on @ self._covariance @ self._goes_on.T + self._random
+        return ahead, self._transition @ self._covariance @ self._transition.T + self._process_noise
 
     @staticmethod
-    def _moved(now: Now, by: Tensor) -> Now:
+    def _moved(now: Estimate, by: Tensor) -> Estimate:
         """By (W, 2 `NUMBERS`)."""
         turn, pose, place, rates = by.split((3, 3 * BODY_JOINTS, 3, NUMBERS), dim=1)
         root = bones.from_six_d(bones.six_d(skinning.rotation_matrices(turn) @ now.root))  # else rounding grows from frame to frame
-        return Now(root, now.pose + pose.unflatten(1, (BODY_JOINTS, 3)), now.place + place, now.rates + rates)
+        return Estimate(root, now.pose + pose.unflatten(1, (BODY_JOINTS, 3)), now.place + place, now.rates + rates)
 
-    def _measured(self, now: Now, seen: Tensor, confidence: Tensor, rails: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _measured(self, now: Estimate, seen: Tensor, confidence: Tensor, rails: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What differs (W, M), how it changes with the state (W, M, `NUMBERS`), and its variance (W, M, M)."""
-        points, slope = self._points(now)
+        points, jacobian = self._points(now)
         there = torch.einsum("vij,wkj->vwki", self._cameras.rotation, points - rails.unsqueeze(1))
         across, down, depth = (there + self._cameras.translation[:, None, None]).unbind(-1)
         depth = depth.clamp(min=_NEAR)
@@ -136,7 +136,7 @@ class Follower:
         zero, one = torch.zeros_like(depth), torch.ones_like(depth)
         flat = torch.stack((torch.stack((one, zero, -across / depth), -1), torch.stack((zero, one, -down / depth), -1)), dim=-2)
         flat = flat * (self._cameras.focal[:, None, None] / depth)[..., None, None]
-        slopes = flat @ self._cameras.rotation[:, None, None] @ slope  # (V, W, K, 2, NUMBERS)
+        jacobians = flat @ self._cameras.rotation[:, None, None] @ jacobian  # (V, W, K, 2, NUMBERS)
         residual = torch.where(confidence.unsqueeze(-1) > 0, seen - pixels, 0.0)  # else what is not seen would pull to where it is not
         squared = residual.square().sum(dim=-1) / self._deviation[:, None, None].square()
         weight = confidence.square() * (_ROBUST**2 / (squared + _ROBUST**2)).square()
@@ -151,10 +151,10 @@ class Follower:
         spread[:, :size, :size] = torch.diag_embed(rows(variance[..., None].expand(*variance.shape, 2)))
         spread[:, size:, size:] = self._covariances[which] / _PRIOR
         return (
-            torch.cat((rows(residual), self._prior.means[which] - flat_pose), dim=1), torch.cat((rows(slopes), usual), dim=1), spread
+            torch.cat((rows(residual), self._prior.means[which] - flat_pose), dim=1), torch.cat((rows(jacobians), usual), dim=1), spread
         )  # fmt: skip
 
-    def _points(self, now: Now) -> tuple[Tensor, Tensor]:
+    def _points(self, now: Estimate) -> tuple[Tensor, Tensor]:
         """Keypoints (W, K, 3) m and how they change with the state, (W, K, 3, `NUMBERS`)."""
         people = len(now.root)
         still = now.pose.new_zeros(people, 2, 3)

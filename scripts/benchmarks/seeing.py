@@ -10,11 +10,11 @@ import torch
 
 from mprl.envs.imitation import metrics
 from mprl.envs.imitation.felt import PARTS, Felt
-from mprl.envs.imitation.filmed import LAYOUT, Filmed
 from mprl.envs.imitation.layout import CONTROL_RATE
 from mprl.envs.imitation.perceived import Ahead, Late, Noise, Noisy, Perceive, PerceivedVectorEnv
+from mprl.envs.imitation.rendered_detector import LAYOUT, RenderedDetector
 from mprl.envs.imitation.seen import PARTS as SEEN
-from mprl.envs.imitation.seen import Noticed, Seen, on_rails
+from mprl.envs.imitation.seen import NoisyDetector, Seen, on_rails
 from mprl.errors import CheckpointError
 from mprl.motion import SmplCharacter
 from mprl.motion.characters.character import Character
@@ -64,13 +64,13 @@ def keypoints(character: SmplCharacter, eyes: Path | None) -> dict[str, Callable
     """Keypoints lifted to a pose: with noise, or as a model of 2-D pose, if there is one, detects them in pictures."""
     two = f"keypoints of two cameras, {PIXELS:g} px"
     found: dict[str, Callable[[], list[Perceive]]] = {
-        f"{two}: {part}": lambda part=part: [Seen(character, detect=Noticed(PIXELS), tells=(part,))]  # type: ignore[misc]
+        f"{two}: {part}": lambda part=part: [Seen(character, detect=NoisyDetector(PIXELS), tells=(part,))]  # type: ignore[misc]
         for part in SEEN
     }
-    found[f"{two}: all"] = lambda: [Seen(character, detect=Noticed(PIXELS))]
-    found["keypoints of two cameras, 10 px: all"] = lambda: [Seen(character, detect=Noticed(10.0), deviation=10.0)]
-    found[f"keypoints of one camera, {PIXELS:g} px: all"] = lambda: [Seen(character, 1, Noticed(PIXELS))]
-    found[f"{two}: all, 33 ms late"] = lambda: [Seen(character, detect=Noticed(PIXELS)), Late(1)]
+    found[f"{two}: all"] = lambda: [Seen(character, detect=NoisyDetector(PIXELS))]
+    found["keypoints of two cameras, 10 px: all"] = lambda: [Seen(character, detect=NoisyDetector(10.0), deviation=10.0)]
+    found[f"keypoints of one camera, {PIXELS:g} px: all"] = lambda: [Seen(character, 1, NoisyDetector(PIXELS))]
+    found[f"{two}: all, 33 ms late"] = lambda: [Seen(character, detect=NoisyDetector(PIXELS)), Late(1)]
     if eyes is not None:
         found["detected in pictures of two cameras: all"] = lambda: [detected(character, eyes)]
     return found
@@ -79,7 +79,7 @@ def keypoints(character: SmplCharacter, eyes: Path | None) -> dict[str, Callable
 def detected(character: SmplCharacter, eyes: Path) -> Seen:
     """What a model of 2-D pose finds in pictures that are drawn as the character moves."""
     size = 160, 120
-    filmed = Filmed(Perception.load(eyes), on_rails(2, size), size, torch.tensor(character.betas, dtype=torch.float32))
+    filmed = RenderedDetector(Perception.load(eyes), on_rails(2, size), size, torch.tensor(character.betas, dtype=torch.float32))
     return Seen(character, 2, filmed, _DETECTOR * size[1], LAYOUT, size)
 
 

@@ -7,15 +7,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from mprl.envs.imitation.filmed import LAYOUT, Filmed
 from mprl.envs.imitation.layout import State
 from mprl.envs.imitation.perceived import PerceivedVectorEnv
-from mprl.envs.imitation.seen import PARTS, Noticed, Seen, Shown, on_rails
+from mprl.envs.imitation.rendered_detector import LAYOUT, RenderedDetector
+from mprl.envs.imitation.seen import PARTS, NoisyDetector, Seen, Shown, on_rails
 from mprl.errors import SettingError, UnknownNameError
 from mprl.motion import HUMANOID, SmplCharacter
 from mprl.motion import rotations as rot
 from mprl.motion.fitting.imu import pose as bones
-from mprl.motion.fitting.online import Now
+from mprl.motion.fitting.online import Estimate
 from mprl.perception.plug import Perception
 from mprl.perception.pose2d import samples
 from mprl.perception.pose2d.network import PoseNetwork
@@ -35,7 +35,7 @@ def walked(make, steps=6):
 
 
 def test_exact_keypoints_of_two_cameras_tell_the_state():
-    found, _ = walked(lambda character: Seen(character, detect=Noticed(0.0, 0.0), deviation=0.5))
+    found, _ = walked(lambda character: Seen(character, detect=NoisyDetector(0.0, 0.0), deviation=0.5))
     assert found[0][0] is found[0][1]  # an episode begins with what is known
     true, seen = found[-1]
     assert float(rot.angle(true.rotations[:, 0], seen.rotations[:, 0]).max()) < 0.06
@@ -48,12 +48,12 @@ def test_exact_keypoints_of_two_cameras_tell_the_state():
     assert float((seen.velocity[:, 3:] - turning).norm() / turning.norm()) < 0.7
 
 
-def test_rates_are_those_at_which_mujoco_goes_on():
+def test_rates_are_those_at_which_mujoco_transition():
     env = PerceivedVectorEnv(perceive=[], **SETTINGS)
     env.reset(seed=0, options={"phase": 0.3})
     seen, state, step = Seen(env.character), State(*(value.double() for value in env._now)), 1e-4
 
-    def known(rotations: Tensor) -> Now:
+    def known(rotations: Tensor) -> Estimate:
         whole = torch.zeros(len(rotations), 24, 4, dtype=torch.float64)
         whole[..., 0] = 1.0
         whole[:, seen._joints] = rotations
@@ -67,7 +67,7 @@ def test_rates_are_those_at_which_mujoco_goes_on():
     before, after = known(state.rotations), known(torch.stack(ahead))
     spin, rates = bones.vectors(after.root @ before.root.transpose(1, 2)) / step, (after.pose - before.pose).flatten(1) / step
     torch.testing.assert_close(before.rates[:, :-3], torch.cat((spin, rates), dim=1), atol=1e-2, rtol=0)
-    back = seen._chosen(env._now, Now(*(value.float() for value in before))).velocity
+    back = seen._chosen(env._now, Estimate(*(value.float() for value in before))).velocity
     hands = [name.endswith("hand") for name in env.character.ball_joints]  # which are not followed
     told = torch.cat((torch.ones(6, dtype=torch.bool), ~torch.tensor(hands).repeat_interleave(3)))
     torch.testing.assert_close(back[:, told], env._now.velocity[:, told], atol=1e-4, rtol=0)
@@ -101,7 +101,7 @@ def test_pictures_show_what_is_simulated():
 
     def make(character):
         betas = torch.tensor(character.betas, dtype=torch.float32)
-        filmed = Filmed(Perception(Sure(), samples.spec(48, 48)), cameras, size, betas)
+        filmed = RenderedDetector(Perception(Sure(), samples.spec(48, 48)), cameras, size, betas)
 
         def detect(true: Tensor, now: Shown) -> tuple[Tensor, Tensor]:
             found = filmed(true, now)
@@ -130,4 +130,6 @@ def test_mistakes_are_one_line():
     with pytest.raises(SettingError, match="deviation in px must be at least"):
         Seen(SmplCharacter(), deviation=0.0)
     with pytest.raises(SettingError, match="noise in px"):
-        Noticed(noise=-1.0)
+        NoisyDetector(noise=-1.0)
+    with pytest.raises(SettingError, match="at most 1, found"):
+        NoisyDetector(dropped=1.5)

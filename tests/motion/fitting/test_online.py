@@ -11,7 +11,7 @@ from mprl.motion.body import skinning
 from mprl.motion.body.joints import JOINTS
 from mprl.motion.fitting import metrics, synthetic
 from mprl.motion.fitting.imu import pose as bones
-from mprl.motion.fitting.online import NUMBERS, Follower, Now
+from mprl.motion.fitting.online import NUMBERS, Estimate, PoseFilter
 from mprl.motion.fitting.points import BodyPoints
 from mprl.motion.retarget import retarget
 from mprl.perception.pose2d import layouts
@@ -29,25 +29,25 @@ def state(clip, frame):
     root, pose = bones.matrices(turned[:, 0]), rot.to_rotation_vector(turned)[:, 1:22]
     place = torch.tensor(clip.root_position[frame - 1 : frame + 1])
     change = torch.cat((bones.vectors(root[1] @ root[0].T), (pose[1] - pose[0]).flatten(), place[1] - place[0]))
-    return Now(root[1:], pose[1:], place[1:], clip.frame_rate * change[None])
+    return Estimate(root[1:], pose[1:], place[1:], clip.frame_rate * change[None])
 
 
-def follower(clip, views):
+def pose_filter(clip, views):
     cameras = synthetic.around(clip, views)
-    return Follower(BodyPoints(layouts.points("body_25")), cameras, clip.frame_rate, torch.full((views,), 2.0)), cameras
+    return PoseFilter(BodyPoints(layouts.points("body_25")), cameras, clip.frame_rate, torch.full((views,), 2.0)), cameras
 
 
 def test_how_points_change_with_the_state_is_told_exactly(walk):
-    own, now = follower(walk, 1)[0], state(walk, 5)
-    _, slope = own._points(now)
+    own, now = pose_filter(walk, 1)[0], state(walk, 5)
+    _, jacobian = own._points(now)
     step = 1e-6 * torch.eye(NUMBERS, 2 * NUMBERS, dtype=torch.float64)
-    many = Now(*(value.expand(NUMBERS, *value.shape[1:]) for value in now))
+    many = Estimate(*(value.expand(NUMBERS, *value.shape[1:]) for value in now))
     difference = (own._points(own._moved(many, step))[0] - own._points(own._moved(many, -step))[0]) / 2e-6
-    torch.testing.assert_close(slope[0], difference.permute(1, 2, 0), atol=1e-6, rtol=0)
+    torch.testing.assert_close(jacobian[0], difference.permute(1, 2, 0), atol=1e-6, rtol=0)
 
 
 def test_the_same_seen_by_cameras_that_moved_along_is_elsewhere(walk):
-    own, cameras = follower(walk, 2)
+    own, cameras = pose_filter(walk, 2)
     now, along = state(walk, 5), torch.tensor([[3.0, -1.0, 0.0]])
     seen = synthetic.evidence(walk, cameras, noise=0.0, dropped=0.0)
     shown = torch.tensor(seen.positions)[:, 6:7], torch.tensor(seen.confidence)[:, 6:7]
@@ -60,7 +60,7 @@ def test_the_same_seen_by_cameras_that_moved_along_is_elsewhere(walk):
 
 
 def test_who_is_not_seen_goes_on_as_before(walk):
-    own, now = follower(walk, 1)[0], state(walk, 5)
+    own, now = pose_filter(walk, 1)[0], state(walk, 5)
     own.begin(now)
     nothing = torch.zeros(1, 1, 25)
     for _ in range(20):
@@ -73,7 +73,7 @@ def test_who_is_not_seen_goes_on_as_before(walk):
 @pytest.mark.slow
 @pytest.mark.parametrize(("views", "millimetres"), [(1, 40), (2, 20)])
 def test_somebody_who_walks_is_followed(walk, views, millimetres):
-    own, cameras = follower(walk, views)
+    own, cameras = pose_filter(walk, views)
     seen = synthetic.evidence(walk, cameras, noise=2.0, dropped=0.1)
     positions, confidence = torch.tensor(seen.positions), torch.tensor(seen.confidence)
     own.begin(state(walk, 1))

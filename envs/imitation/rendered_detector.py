@@ -23,8 +23,8 @@ from mprl.perception.pose2d.detector import Detector
 LAYOUT = "coco_17"  # of the detector's keypoints
 
 
-class Filmed:
-    """Detects keypoints in pictures that are drawn in each step; for `Seen(detect=Filmed(...), layout=LAYOUT, ...)`.
+class RenderedDetector:
+    """Detects keypoints in pictures that are drawn in each step; for `Seen(detect=RenderedDetector(...), layout=LAYOUT, ...)`.
 
     Each world has its own person: clothes, light and background, the same from step to step and from camera to camera.
 
