@@ -12,8 +12,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from mprl.motion.fitting.regression.critic import Critics
-from mprl.motion.fitting.regression.figures import Figure, Figures, reprojection
+from mprl.motion.fitting.regression.figures import Figures, reprojection
 from mprl.motion.fitting.regression.views import INPUTS, SIZE
 from mprl.nn import precision
 from mprl.perception.network import Network
@@ -34,16 +33,15 @@ class Steps(Network):
         steps: how many.
         shared: the same weights in each.
         hidden: numbers of each layer.
-        critics: weight of the critics' opinion in the loss; 0: none.
     """
 
     def __init__(
         self, shape: Sequence[int] = (INPUTS,), features: int = 145, gradient: bool = False, steps: int = 3, shared: bool = True,
-        hidden: int = 216, critics: float = 0.0,
+        hidden: int = 216,
     ) -> None:  # fmt: skip
         super().__init__(shape, features)
         self.figures = Figures()
-        self.steps, self.gradient, self.weight = steps, gradient, critics
+        self.steps, self.gradient = steps, gradient
         self.evidence = nn.Sequential(
             nn.Linear(self.shape[0], hidden), nn.LayerNorm(hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.LayerNorm(hidden), nn.ReLU()
         )
@@ -55,7 +53,6 @@ class Steps(Network):
             for _ in range(1 if shared else steps)
         )  # fmt: skip
         self.first = nn.Parameter(self.figures.rest())
-        self.critics = Critics(self.figures.points.num_betas) if critics else None
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Rows (B, features) after the last step, of `views.View.inputs`."""
@@ -92,7 +89,7 @@ class Steps(Network):
         return reprojection(self.figures.seen(points, figure.place(size), size), seen, confidence)
 
     def loss(self, batch: dict[str, Tensor], generator: torch.Generator | None = None) -> tuple[Tensor, dict[str, Tensor]]:
-        """Rotations, joints, camera, shape and reprojection after every step, and the critics' opinion after the last one."""
+        """Rotations, joints, camera, shape and reprojection after every step."""
         rows = self.trace(batch["input"])
         total = torch.zeros(())
         for row in rows:
@@ -107,12 +104,6 @@ class Steps(Network):
             total = total + _JOINTS * apart + turned + _REPROJECTION * error + _CAMERA * camera + _SHAPE * shape
         total = total / len(rows)
         metrics = {"millimetres": 1e3 * apart, "reprojection": error, "camera": camera}
-        if self.critics is not None:
-            found = figure.local(), figure.betas
-            true = Figure(batch["bones"], batch["betas"], batch["camera"]).local(), batch["betas"]
-            fooled, judged = self.critics.losses(found, true)
-            total = total + self.weight * fooled + judged
-            metrics |= {"fooled": fooled, "judged": judged}
         return total, {name: value.detach() for name, value in metrics.items()}
 
 

@@ -51,9 +51,9 @@ def train(
 
 
 def write(network: Steps, path: Path) -> None:
-    """The weights in half precision, without the critics."""
+    """The weights in half precision."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    state = {key: value.half() for key, value in network.state_dict().items() if not key.startswith("critics.")}
+    state = {key: value.half() for key, value in network.state_dict().items()}
     files.write_atomically(path, files.tensor_chunks(state))
 
 
