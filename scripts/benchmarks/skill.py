@@ -172,7 +172,7 @@ def run(way: str, true: MotionClip, period: float, steps: int, folder: Path) -> 
     agent.learn(max(0, steps - agent.num_timesteps), callback=writer)
     writer.close()
     minutes = (time.perf_counter() - began) / 60  # of what was learned now
-    agent.save(folder)
+    agent.save(folder, training=True)
     return {**judge(agent, own, true, period), "steps": float(agent.num_timesteps), "minutes": minutes}
 
 
