@@ -18,6 +18,7 @@ from gymnasium.vector import SyncVectorEnv, VectorEnv
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mprl.envs.wrappers.either import either
 from mprl.envs.wrappers.looking import LookObservation, LookVectorObservation, Views
 from mprl.envs.wrappers.randomisation import Draws, Randomisation
 from mprl.envs.wrappers.resizing import Picture
@@ -127,13 +128,8 @@ def cameras(
     Raises:
         MprlError: see `CameraObservation`; a stack of less than one.
     """
-    if isinstance(env, VectorEnv):
-        seen = CameraVectorObservation(env, camera, kinds, size, **options)
-        return seen if stack == 1 else FrameStackVector(seen, stack)
-    if isinstance(env, gym.Env):
-        single = CameraObservation(env, camera, kinds, size, **options)
-        return single if stack == 1 else FrameStack(single, stack)
-    raise SettingError(f"expected a Gymnasium environment (of gym.make or gym.make_vec), found {type(env).__name__}")
+    seen = either(env, CameraObservation, CameraVectorObservation)(env, camera, kinds, size, **options)
+    return seen if stack == 1 else either(env, FrameStack, FrameStackVector)(seen, stack)
 
 
 class _Filmed:

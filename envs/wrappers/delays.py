@@ -7,8 +7,9 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.vector import VectorEnv, VectorWrapper
 
+from mprl.envs.wrappers.either import either
 from mprl.envs.wrappers.histories import History, HistoryVector
-from mprl.errors import SettingError, number
+from mprl.errors import number
 
 
 def delay(env: Any, steps: int) -> Any:
@@ -22,11 +23,7 @@ def delay(env: Any, steps: int) -> Any:
         SettingError: no vector, no environment, or fewer steps than none.
     """
     late = number("steps to be late by", steps, 0, whole=True)
-    if isinstance(env, VectorEnv):
-        return DelayedVector(env, late)
-    if isinstance(env, gym.Env):
-        return Delayed(env, late)
-    raise SettingError(f"expected a Gymnasium environment (of gym.make or gym.make_vec), found {type(env).__name__}")
+    return either(env, Delayed, DelayedVector)(env, late)
 
 
 class Delayed(gym.ObservationWrapper[Any, Any, Any]):

@@ -8,8 +8,8 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.vector import VectorEnv
 
+from mprl.envs.wrappers.either import either
 from mprl.envs.wrappers.stacking import Form, Stack, StackVector
-from mprl.errors import SettingError
 
 VECTORS = Form("length", "a history is of vectors, of shape (n,)", 1, new_axis=True)
 
@@ -25,11 +25,7 @@ def history(env: Any, length: int, keys: Sequence[str] | None = None) -> Any:
     Raises:
         SettingError, UnknownNameError: see `History`.
     """
-    if isinstance(env, VectorEnv):
-        return HistoryVector(env, length, keys)
-    if isinstance(env, gym.Env):
-        return History(env, length, keys)
-    raise SettingError(f"expected a Gymnasium environment (of gym.make or gym.make_vec), found {type(env).__name__}")
+    return either(env, History, HistoryVector)(env, length, keys)
 
 
 class History(Stack):

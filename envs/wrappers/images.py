@@ -17,6 +17,7 @@ import numpy as np
 from gymnasium.vector import SyncVectorEnv, VectorEnv
 from numpy.typing import NDArray
 
+from mprl.envs.wrappers.either import either
 from mprl.envs.wrappers.looking import LookObservation, LookVectorObservation, Views
 from mprl.envs.wrappers.pygame_pictures import PygamePictures
 from mprl.envs.wrappers.randomisation import Draws, Filter, Randomisation
@@ -96,13 +97,8 @@ def pixels(env: Any, size: int | Sequence[int] = 64, *, stack: int = 1, **option
     Raises:
         SettingError: see `PixelObservation`; a stack of less than one.
     """
-    if isinstance(env, VectorEnv):
-        seen = PixelVectorObservation(env, size, **options)
-        return seen if stack == 1 else FrameStackVector(seen, stack)
-    if isinstance(env, gym.Env):
-        single = PixelObservation(env, size, **options)
-        return single if stack == 1 else FrameStack(single, stack)
-    raise SettingError(f"expected a Gymnasium environment (of gym.make or gym.make_vec), found {type(env).__name__}")
+    seen = either(env, PixelObservation, PixelVectorObservation)(env, size, **options)
+    return seen if stack == 1 else either(env, FrameStack, FrameStackVector)(seen, stack)
 
 
 class _Rendered:

@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium.vector import VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space
 
+from mprl.envs.wrappers.either import either
 from mprl.errors import SettingError, number
 
 
@@ -23,11 +24,7 @@ def hide(env: Any, indices: Sequence[int]) -> Any:
     Raises:
         SettingError: see `Hidden`.
     """
-    if isinstance(env, VectorEnv):
-        return HiddenVector(env, indices)
-    if isinstance(env, gym.Env):
-        return Hidden(env, indices)
-    raise SettingError(f"expected a Gymnasium environment (of gym.make or gym.make_vec), found {type(env).__name__}")
+    return either(env, Hidden, HiddenVector)(env, indices)
 
 
 class Hidden(gym.ObservationWrapper[Any, Any, Any]):

@@ -7,13 +7,11 @@ tells little more: a camera that rolls and a person who leans look alike.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mprl.motion import rotations as rot
 from mprl.motion.characters.character import Character
 from mprl.motion.clip import MotionClip
 from mprl.motion.library import MotionLibrary
@@ -47,12 +45,3 @@ def lean(clip: MotionClip, character: Character) -> NDArray[np.float64]:
     centre = (rows.com * bears.sum(dim=1)).sum(dim=0) / bears.sum()
     off, height = float(across @ (centre - support)[:2].double()), float(centre[2])
     return np.arctan2(off, height) * np.array([float(along[0]), float(along[1]), 0.0])
-
-
-def upright(clip: MotionClip, lean: NDArray[np.float64]) -> MotionClip:
-    """A motion turned as a whole about its root's first place, by a rotation vector (3,) rad."""
-    turn = rot.from_rotation_vector(torch.as_tensor(lean))
-    rotations, place = clip.rotations.copy(), torch.as_tensor(clip.root_position - clip.root_position[0])
-    rotations[:, 0] = rot.multiply(turn.expand(clip.num_frames, 4), torch.as_tensor(rotations[:, 0])).numpy()
-    position = rot.rotate(turn.expand(clip.num_frames, 4), place).numpy() + clip.root_position[0]
-    return replace(clip, rotations=rotations, root_position=position)

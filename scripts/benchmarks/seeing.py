@@ -45,7 +45,7 @@ class Found(NamedTuple):
     error: float
 
 
-def ways(character: Character, eyes: Path | None = None) -> dict[str, Callable[[], list[Perceive]]]:
+def ways(character: Character, eyes: Perception | None = None) -> dict[str, Callable[[], list[Perceive]]]:
     """Ways to perceive, by name; sensors tell the pose of the SMPL body only."""
     found: dict[str, Callable[[], list[Perceive]]] = {TRUE: list}
     found |= {name: lambda noise=noise: [Noisy(noise, character)] for name, noise in LEVELS.items()}  # type: ignore[misc]
@@ -60,7 +60,7 @@ def ways(character: Character, eyes: Path | None = None) -> dict[str, Callable[[
     return found
 
 
-def keypoints(character: SmplCharacter, eyes: Path | None) -> dict[str, Callable[[], list[Perceive]]]:
+def keypoints(character: SmplCharacter, eyes: Perception | None) -> dict[str, Callable[[], list[Perceive]]]:
     """Keypoints lifted to a pose: with noise, or as a model of 2-D pose, if there is one, detects them in pictures."""
     two = f"keypoints of two cameras, {PIXELS:g} px"
     found: dict[str, Callable[[], list[Perceive]]] = {
@@ -76,10 +76,10 @@ def keypoints(character: SmplCharacter, eyes: Path | None) -> dict[str, Callable
     return found
 
 
-def detected(character: SmplCharacter, eyes: Path) -> Seen:
+def detected(character: SmplCharacter, eyes: Perception) -> Seen:
     """What a model of 2-D pose finds in pictures that are drawn as the character moves."""
     size = 160, 120
-    filmed = RenderedDetector(Perception.load(eyes), on_rails(2, size), size, torch.tensor(character.betas, dtype=torch.float32))
+    filmed = RenderedDetector(eyes, on_rails(2, size), size, torch.tensor(character.betas, dtype=torch.float32))
     return Seen(character, 2, filmed, _DETECTOR * size[1], LAYOUT, size)
 
 
@@ -100,6 +100,7 @@ def measure(folder: Path, episodes: int, seconds: float, eyes: Path | None = Non
     from mprl.scripts.evaluate import environment, settings_of
 
     config = read_config(folder)
+    model = Perception.load(eyes) if eyes is not None else None  # said now, and not after minutes, if there is none
     if config["env_id"] != ENV_ID:
         raise CheckpointError(f"{folder}: an agent of {config['env_id']}; expected one of {ENV_ID}")
     env = environment(config, 1, output="torch")
@@ -108,7 +109,7 @@ def measure(folder: Path, episodes: int, seconds: float, eyes: Path | None = Non
     changes = {"num_envs": episodes, "output": "torch", "tracking_termination": None, "num_threads": torch.get_num_threads()}
     changes |= {"max_episode_steps": round(seconds * CONTROL_RATE)}
     found = {}
-    for name, make in ways(character, eyes).items():
+    for name, make in ways(character, model).items():
         found[name] = judge(agent, PerceivedVectorEnv(perceive=make(), **{**settings_of(config), **changes}))
     rows = [(name, f"{of.normalized_return:.3f}", f"{of.falls:.0%}", f"{of.seconds:.1f}", f"{of.error:.0f}") for name, of in found.items()]
     columns = ("the policy acts on", "normalised return", "falls", "lasts, s", "error, mm")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import gymnasium as gym
 import pytest
 
 from mprl.agents import PPO
 from mprl.motion import HUMANOID, SmplCharacter
+from mprl.perception.plug import Perception
 from mprl.scripts.benchmarks import seeing
 from mprl.scripts.benchmarks.seeing import Found
 
@@ -19,7 +18,7 @@ def test_sensors_and_cameras_are_for_the_smpl_body():
     assert {name.split(":")[0] for name in names} == {
         "six inertial sensors", "keypoints of two cameras, 2 px", "keypoints of two cameras, 10 px", "keypoints of one camera, 2 px"
     }  # fmt: skip
-    assert "detected in pictures of two cameras: all" in seeing.ways(SmplCharacter(), Path("eyes"))
+    assert "detected in pictures of two cameras: all" in seeing.ways(SmplCharacter(), Perception.__new__(Perception))
 
 
 def test_figures_put_each_beside_the_true_state():

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from mprl.motion import HUMANOID, edit, load
-from mprl.motion.fitting.balance import lean, upright
+from mprl.motion import rotations as rot
+from mprl.motion.fitting.balance import lean
+
+
+def upright(clip, lean):
+    """A motion turned as a whole about its root's first place, by a rotation vector (3,) rad."""
+    turn = rot.from_rotation_vector(torch.as_tensor(lean))
+    rotations, place = clip.rotations.copy(), torch.as_tensor(clip.root_position - clip.root_position[0])
+    rotations[:, 0] = rot.multiply(turn.expand(clip.num_frames, 4), torch.as_tensor(rotations[:, 0])).numpy()
+    position = rot.rotate(turn.expand(clip.num_frames, 4), place).numpy() + clip.root_position[0]
+    return replace(clip, rotations=rotations, root_position=position)
 
 
 @pytest.mark.parametrize("heading", [0, 70])
