@@ -14,8 +14,8 @@ from mprl.motion import rotations as rot
 from mprl.motion.body import joints as smpl
 from mprl.motion.body import skinning
 from mprl.motion.body.landmarks import SMPL_INDEX
-from mprl.motion.fitting import balance, ground, limits, metrics, priors, smplify, synthetic, terms
 from mprl.motion.fitting import cameras as cams
+from mprl.motion.fitting import ground, limits, metrics, priors, smplify, synthetic, terms
 from mprl.motion.fitting.evidence import gather
 from mprl.motion.fitting.imu import pose as bones
 from mprl.motion.fitting.objective import Objective, Parameters
@@ -291,10 +291,10 @@ def test_one_view_of_an_unknown_camera_gives_the_pose_and_the_floor():
 def test_who_is_tall_and_leans_is_set_upright(monkeypatch):
     betas = torch.tensor([2.0, *9 * [0.0]])
     walk = retarget(load("walk"), SmplCharacter(betas))
-    tipped = balance.upright(walk, np.array([0.1, 0.0, 0.0]))
-    turned = torch.tensor(tipped.rotations[:, [tipped.skeleton.names.index(name) for name in smpl.JOINTS]]).float()
-    place, pose = torch.tensor(tipped.root_position).float(), rot.to_rotation_vector(turned[:, 1:22])
-    p = Parameters(betas, torch.zeros(()), bones.matrices(turned[:, 0]), torch.zeros_like(place), pose, place)
+    turned = torch.tensor(walk.rotations[:, [walk.skeleton.names.index(name) for name in smpl.JOINTS]]).float()
+    lean = bones.matrices(rot.from_rotation_vector(torch.tensor([0.1, 0.0, 0.0])))
+    root, place = lean @ bones.matrices(turned[:, 0]), torch.tensor(walk.root_position).float() @ lean.T
+    p = Parameters(betas, torch.zeros(()), root, torch.zeros_like(place), rot.to_rotation_vector(turned[:, 1:22]), place)
     cameras = synthetic.around(walk)
     seen = synthetic.evidence(walk, cameras)
     objective = Objective(BodyPoints(layouts.points(seen.layout)), gather(seen), cameras, priors.load("none"))
