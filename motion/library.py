@@ -232,7 +232,7 @@ def lay_out(clip: MotionClip, character: Character, velocity_cutoff: float | Non
     qpos = character.to_qpos(MotionClip(clip.name, clip.skeleton, GRID_RATE, fine_root.numpy(), fine_rotations.numpy()))
     velocity = frame_velocities(clip, character, velocity_cutoff)
     qvel = torch.lerp(velocity[before], velocity[before + 1], blend.unsqueeze(-1))
-    body, com, com_velocity = _body_motion(character.model, qpos.numpy(), qvel.numpy())
+    body, com, com_velocity = body_motion(character.model, qpos.numpy(), qvel.numpy())
     contacts = torch.tensor(clip.contacts, dtype=torch.float64)
     contacts = torch.lerp(contacts[before], contacts[before + 1], blend.unsqueeze(-1))
     control = character.to_control(qpos)
@@ -294,7 +294,7 @@ def _is_closed(clip: MotionClip, qpos: Tensor, character: Character, tolerance: 
     return bool(gap < tolerance)
 
 
-def _body_motion(model: mujoco.MjModel, qpos: np.ndarray, qvel: np.ndarray, chunk: int = 2048) -> tuple[Tensor, Tensor, Tensor]:
+def body_motion(model: mujoco.MjModel, qpos: np.ndarray, qvel: np.ndarray, chunk: int = 2048) -> tuple[Tensor, Tensor, Tensor]:
     """Body positions (N, B, 3), centre of mass (N, 3) and its velocity (N, 3), computed by MuJoCo itself."""
     mass = model.body_mass[1:, None] / model.body_mass[1:].sum()
     parts = []

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mprl.motion.characters.character import Character
 from mprl.motion.clip import MotionClip
-from mprl.motion.library import MotionLibrary
+from mprl.motion.library import body_motion, prepared
 
 _TIPPED = math.radians(60)
 
@@ -29,19 +29,23 @@ def lean(clip: MotionClip, character: Character) -> NDArray[np.float64]:
         clip: of the character's joints.
         character: whose masses, and whose feet; of the clip's own size, that they bear on the floor.
     """
-    rows = MotionLibrary([clip], character, correct_floor=False).all_rows()
-    trunk = rows.body_position[:, character.body_names.index(character.head)] - rows.body_position[:, 0]
+    character.check(clip)
+    contacts = prepared(clip, character, correct_floor=False).contacts
+    assert contacts is not None
+    still = np.zeros((clip.num_frames, character.model.nv))
+    bodies, com, _ = body_motion(character.model, character.to_qpos(clip).numpy(), still)
+    trunk = bodies[:, character.body_names.index(character.head)] - bodies[:, 0]
     if bool((trunk[:, 2] < math.cos(_TIPPED) * trunk.norm(dim=-1)).any()):
         return np.zeros(3)
-    feet = rows.body_position[:, [character.body_names.index(name) for name in character.feet]]
-    bears = rows.contacts.unsqueeze(-1)
+    feet = bodies[:, [character.body_names.index(name) for name in character.feet]]
+    bears = torch.tensor(contacts, dtype=bodies.dtype).unsqueeze(-1)
     if float(bears.sum()) <= 0:
         return np.zeros(3)
     support = (feet * bears).sum(dim=(0, 1)) / bears.sum()
-    spread = ((feet[..., :2] - support[:2]) * bears).flatten(0, 1).double()
+    spread = ((feet[..., :2] - support[:2]) * bears).flatten(0, 1)
     along = torch.linalg.eigh(spread.T @ spread)[1][:, -1]
     across = torch.stack((-along[1], along[0]))
     # the body's mass where its feet bear, as heavy in each foot's time as that foot
-    centre = (rows.com * bears.sum(dim=1)).sum(dim=0) / bears.sum()
-    off, height = float(across @ (centre - support)[:2].double()), float(centre[2])
+    centre = (com * bears.sum(dim=1)).sum(dim=0) / bears.sum()
+    off, height = float(across @ (centre - support)[:2]), float(centre[2])
     return np.arctan2(off, height) * np.array([float(along[0]), float(along[1]), 0.0])

@@ -47,10 +47,9 @@ class Cameras:
     def project(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Pixels (V, ..., 2) and depths (V, ...) m of points (..., 3) m."""
         flat = points.reshape(-1, 3)
-        seen = torch.einsum("vij,nj->vni", self.rotation, flat) + self.translation[:, None]
-        depth = seen[..., 2]
-        pixels = self.focal[:, None, None] * seen[..., :2] / depth.clamp(min=_NEAR).unsqueeze(-1) + self.centre[:, None]
-        return pixels.unflatten(1, points.shape[:-1]), depth.unflatten(1, points.shape[:-1])
+        across, depth = (self.rotation @ flat.T + self.translation.unsqueeze(-1)).split((2, 1), dim=1)  # (V, 2, N) and (V, 1, N)
+        pixels = self.focal[:, None, None] * across / depth.clamp(min=_NEAR) + self.centre.unsqueeze(-1)
+        return pixels.transpose(1, 2).unflatten(1, points.shape[:-1]), depth.squeeze(1).unflatten(1, points.shape[:-1])
 
     def __len__(self) -> int:
         return len(self.focal)

@@ -22,7 +22,7 @@ class Evidence:
     Attributes:
         seen: (V, T, K, 2) px. confidence: (V, T, K).
         deviation: of the detector, (V, 1, 1) px.
-        frame_rate: Hz.
+        times: of the frames, (T,) s, float64.
         stands: how sure it is that a keypoint stands still between two frames, (T − 1, K).
         name: for messages.
     """
@@ -30,14 +30,22 @@ class Evidence:
     seen: Tensor
     confidence: Tensor
     deviation: Tensor
-    frame_rate: float
+    times: Tensor
     stands: Tensor
     name: str
 
-    def at(self, frames: Tensor, frame_rate: float) -> Evidence:
-        """Some of the frames, whose rate is another; of what stands nothing is kept."""
+    def steps(self) -> Tensor:
+        """The times between frames, (T − 1,) s."""
+        return self.times.diff().to(self.seen.dtype)
+
+    def at(self, frames: Tensor) -> Evidence:
+        """Some of the frames; of what stands nothing is kept."""
         none = torch.zeros(len(frames) - 1, self.stands.shape[1])
-        return replace(self, seen=self.seen[:, frames], confidence=self.confidence[:, frames], frame_rate=frame_rate, stands=none)
+        return replace(self, seen=self.seen[:, frames], confidence=self.confidence[:, frames], times=self.times[frames], stands=none)
+
+    def repeated(self, times: int) -> Evidence:
+        """The frames several times over, one time after the other, each frame by itself."""
+        return replace(self, seen=self.seen.repeat(1, times, 1, 1), confidence=self.confidence.repeat(1, times, 1))
 
 
 def gather(keypoints: Keypoints) -> Evidence:
@@ -60,7 +68,8 @@ def gather(keypoints: Keypoints) -> Evidence:
         raise SettingError(f"{where}: all keypoints of each frame are at one place; expected those of a person, in pixels")
     height = torch.stack([one[one > 0].quantile(0.9) for one in extent])
     deviation = (DETECTOR * height).clamp(min=0.5)[:, None, None]
-    return Evidence(seen, confidence, deviation, keypoints.frame_rate, _stands(keypoints, height), keypoints.name)
+    times = torch.arange(keypoints.num_frames, dtype=torch.float64) / keypoints.frame_rate
+    return Evidence(seen, confidence, deviation, times, _stands(keypoints, height), keypoints.name)
 
 
 def _stands(keypoints: Keypoints, height: Tensor) -> Tensor:

@@ -45,9 +45,7 @@ LIMBS = tuple(
 )  # fmt: skip
 
 
-def retried(
-    objective: Objective, p: Parameters, poses: Tensor, improve: Callable[[Objective, Parameters], Parameters], step: float
-) -> Parameters:
+def retried(objective: Objective, p: Parameters, poses: Tensor, improve: Callable[[Objective, Parameters], Parameters]) -> Parameters:
     """Parameters with limbs exchanged where another way is likelier.
 
     Args:
@@ -55,14 +53,12 @@ def retried(
         p: a fit, (T).
         poses: of the prior, to choose limbs from, (N, 21, 3) rad.
         improve: of an objective and parameters, each frame by itself.
-        step: between moments, s.
     """
     moments = len(p.pose)
     candidates = [_candidates(objective, p, poses, limb) for limb in LIMBS]
     tried = torch.cat([pose for found in candidates for pose in found])
     times = len(tried) // moments
-    e = objective.evidence
-    evidence = replace(e, seen=e.seen.repeat(1, times, 1, 1), confidence=e.confidence.repeat(1, times, 1))
+    evidence, steps = objective.evidence.repeated(times), objective.evidence.steps()
     many = Objective(objective.points, evidence, objective.cameras, objective.prior, objective.weights)
     better = improve(many, _repeated(p, times)._replace(pose=tried))
     with torch.no_grad():
@@ -73,7 +69,7 @@ def retried(
     for index, limb in enumerate(LIMBS):
         at = [JOINTS.index(name) for name in limb.joints]
         places = torch.cat((now_joints[None], joints[index]))[:, :, at]
-        path = paths.likeliest(torch.cat((now_energy[None], energy[index])), places - now_joints[None, :, :1], step)
+        path = paths.likeliest(torch.cat((now_energy[None], energy[index])), places - now_joints[None, :, :1], steps)
         for t, way in enumerate(path):
             if way:
                 rows = [joint - 1 for joint in at]

@@ -14,10 +14,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mprl.motion.body import skinning
 from mprl.motion.fitting import terms
 from mprl.motion.fitting.cameras import Cameras
 from mprl.motion.fitting.evidence import Evidence
+from mprl.motion.fitting.placing import Turn
 from mprl.motion.fitting.points import BodyPoints
 from mprl.motion.fitting.priors import Prior
 
@@ -43,7 +43,8 @@ class Parameters(NamedTuple):
 
     def turned(self) -> Tensor:
         """The pelvis' rotation, (T, 3, 3)."""
-        return skinning.rotation_matrices(self.turn) @ self.root
+        turned: Tensor = Turn.apply(self.turn, self.root)
+        return turned
 
     def settled(self) -> Parameters:
         """The same with `turn` taken into `root`, apart from any graph."""
@@ -87,6 +88,11 @@ class Objective:
     def __init__(self, points: BodyPoints, evidence: Evidence, cameras: Cameras, prior: Prior, weights: Weights | None = None) -> None:
         self.points, self.evidence, self.cameras, self.prior = points, evidence, cameras, prior
         self.weights = weights or Weights()
+        # in memory frames come last, as in what a body's points are made of
+        self._seen = evidence.seen.permute(0, 3, 2, 1).contiguous().movedim(1, -1)  # (V, K, T, 2)
+        self._confidence = evidence.confidence.transpose(1, 2).contiguous()
+        self._steps, self._feet = evidence.steps(), evidence.stands.any(dim=0).nonzero().squeeze(1)
+        self._stands = evidence.stands[:, self._feet]
 
     def __call__(self, p: Parameters) -> Tensor:
         """The whole energy divided by the number of frames, nats, ()."""
@@ -104,31 +110,37 @@ class Objective:
 
     def terms(self, p: Parameters) -> Mapping[str, Tensor]:
         """Each term with its weight; of frames, of steps between them, or single numbers."""
-        w, rate = self.weights, self.evidence.frame_rate
+        w, steps = self.weights, self._steps
         joints, points = self.placed(p)
         found = dict(self._own(p, joints, points))
         found["shape"] = w.shape * terms.shape(p.betas)
         found["focal"] = w.focal * 0.5 * (p.log_focal / 0.3).square()
-        if len(p.pose) > 1:
-            found["speed"] = w.speed * terms.joint_steps(joints, rate)
-            found["pose_speed"] = w.pose_speed * terms.pose_steps(p.pose, rate)
-            found["standing"] = w.standing * terms.standing(points, self.evidence.stands, rate)
+        if len(p.pose) < 2:
+            return found
+        moving, turning = terms.velocities(joints, steps), terms.velocities(p.pose, steps)
+        found["speed"] = w.speed * terms.speed(moving, 1.0)
+        found["pose_speed"] = w.pose_speed * terms.speed(turning, 3.0)
+        if len(self._feet):
+            feet = terms.velocities(points.index_select(1, self._feet), steps)
+            found["standing"] = w.standing * terms.standing(feet, self._stands)
         if len(p.pose) > 2:
-            found["acceleration"] = w.acceleration * terms.joint_accelerations(joints, rate)
-            found["turning"] = w.turning * terms.turning(p.turned(), p.pose, rate)
+            root = terms.angular_velocities(p.turned(), steps)
+            found["acceleration"] = w.acceleration * terms.acceleration(moving, steps, 10.0)
+            found["turning"] = w.turning * terms.acceleration(turning, steps, 50.0)
+            found["root_turning"] = w.turning * terms.acceleration(root, steps, 50.0)
         return found
 
     def _own(self, p: Parameters, joints: Tensor, points: Tensor) -> Mapping[str, Tensor]:
-        w, e = self.weights, self.evidence
+        w = self.weights
         cameras = replace(self.cameras, focal=self.cameras.focal * p.log_focal.exp())
-        pixels, depth = cameras.project(points)
+        pixels, depth = cameras.project(points.transpose(0, 1))  # (V, K, T, 2) and (V, K, T)
         found = {
-            "data": w.data * terms.reprojection(pixels, e.seen, e.confidence, w.robust, e.deviation),
+            "data": w.data * terms.reprojection(pixels, self._seen, self._confidence, w.robust, self.evidence.deviation),
             "prior": w.prior * self.prior(p.pose),
             "hinges": w.hinges * terms.hinges(p.pose),
         }
         # a body behind the camera would look as if it were upside down in front of it
-        found["data"] = found["data"] + 10.0 * (0.3 - depth).clamp(min=0.0).sum(dim=(0, 2))
+        found["data"] = found["data"] + 10.0 * (0.3 - depth).clamp(min=0.0).sum(dim=(0, 1))
         if w.interpenetration:
             found["interpenetration"] = w.interpenetration * terms.interpenetration(joints)
         return found

@@ -48,30 +48,28 @@ class BodyPoints:
         self._tree = skinning.Tree(PARENTS, like.device)
         shapes = torch.eye(self.num_betas, dtype=like.dtype, device=like.device)
         mean = body.rest_joints()
-        # rest places of joints as a linear function of the shape, (24, 3) and (S, 24, 3)
-        self._joints, self._joints_shape = from_smpl(mean[0]), from_smpl(body.rest_joints(shapes) - mean)
+        # places at rest as a linear function of the shape, (1 + S, 24, 3): the mean, and what each beta adds
+        joints = from_smpl(torch.cat((mean, body.rest_joints(shapes) - mean)))
         vertices = [SMPL_INDEX[name] for name in names if name not in JOINTS]
         holders = body.weights[vertices].argmax(dim=1).tolist() if vertices else []
-        self._skin = torch.tensor(holders, dtype=torch.long, device=like.device)
-        at, moved = body.v_template[vertices], body.shapedirs[vertices]
-        self._landmarks = from_smpl(at) - self._joints[self._skin]
-        self._landmarks_shape = from_smpl(moved.permute(2, 0, 1)) - self._joints_shape[:, self._skin]
+        marks = from_smpl(torch.cat((body.v_template[vertices][None], body.shapedirs[vertices].permute(2, 0, 1)))) - joints[:, holders]
+        arms = torch.cat((torch.zeros_like(joints[:, :1]), joints[:, 1:] - joints[:, PARENTS[1:]]), dim=1)
+        offsets = torch.cat((arms, marks), dim=1)
+        self._mean, self._shapes = offsets[0], offsets[1:].flatten(1)
         # the joint that turns each point's offset; and which points move when a joint is placed elsewhere
         self.holder = torch.tensor([len(JOINTS), *PARENTS[1:], *holders], device=like.device)
         beyond = torch.eye(len(JOINTS), dtype=like.dtype, device=like.device)
         for joint, parent in reversed(list(enumerate(PARENTS))):
             if parent >= 0:
                 beyond[parent] += beyond[joint]
-        self.beyond = torch.cat((beyond, beyond[:, self._skin]), dim=1)
-        marks = iter(range(len(JOINTS), len(JOINTS) + len(vertices)))
-        order = [JOINTS.index(name) if name in JOINTS else next(marks) for name in names]
+        self.beyond = torch.cat((beyond, beyond[:, holders]), dim=1)
+        rest = iter(range(len(JOINTS), len(JOINTS) + len(vertices)))
+        order = [JOINTS.index(name) if name in JOINTS else next(rest) for name in names]
         self.order = torch.tensor(order, dtype=torch.long, device=like.device)
 
     def offsets(self, betas: Tensor) -> Tensor:
         """Of all joints and landmarks of a shape (S,) in their holders' frames, (24 + M, 3) m; the pelvis' is 0."""
-        rest = self._joints + torch.einsum("s,sjc->jc", betas, self._joints_shape)
-        arms = torch.cat((torch.zeros_like(rest[:1]), rest[1:] - rest.index_select(0, self._tree.parents)))
-        return torch.cat((arms, self._landmarks + torch.einsum("s,smc->mc", betas, self._landmarks_shape)))
+        return self._mean + (betas @ self._shapes).unflatten(0, (-1, 3))
 
     def __call__(self, betas: Tensor, root: Tensor, turn: Tensor, pose: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
         """Place the body.

@@ -201,8 +201,7 @@ def search(
 
     One of the guesses is a network's; of the others there is one for each side that the person may be seen from.
     """
-    step = float(moments[-1] - moments[0]) / max(len(moments) - 1, 1) / evidence.frame_rate or settings.moment
-    some, weights = evidence.at(moments, 1.0 / step), replace(settings.weights, interpenetration=0.0)
+    some, weights = evidence.at(moments), replace(settings.weights, interpenetration=0.0)
     random = torch.Generator().manual_seed(0)
     poses = prior.sample(settings.examples, random).unflatten(1, (-1, 3))
     found = start.guesses(points, some, cameras, poses, torch.zeros(points.num_betas))
@@ -210,18 +209,17 @@ def search(
         told = estimate.of_views(estimate.load(settings.network), points, some, cameras)
         found = Parameters(found.betas, found.log_focal, *(torch.cat(both) for both in zip(found[2:], told[2:], strict=True)))
     times = len(found.pose) // len(moments)
-    many = replace(some, seen=some.seen.repeat(1, times, 1, 1), confidence=some.confidence.repeat(1, times, 1))
-    alone = Objective(points, many, cameras, prior, weights)
+    alone = Objective(points, some.repeated(times), cameras, prior, weights)
     found = descend(alone, found, {"turn": 0.06, "pose": 0.06, "place": 0.04}, settings.guess_steps, whole=False, tell=tell)
     together = Objective(points, some, cameras, prior, weights)
-    found = found.at(start.best_path(alone, found, len(moments), step))
+    found = found.at(start.best_path(alone, found, some.steps()))
     found = descend(together, found, free, settings.coarse_steps, tell=tell)
     poses = prior.sample(settings.limb_examples, random).unflatten(1, (-1, 3))
 
     def improve(objective: Objective, p: Parameters) -> Parameters:
         return descend(objective, p, {"pose": 0.06}, settings.limb_steps, whole=False, tell=tell)
 
-    found = limbs.retried(together, found, poses, improve, step)
+    found = limbs.retried(together, found, poses, improve)
     return descend(together, found, free, settings.coarse_steps, tell=tell)
 
 
@@ -279,8 +277,7 @@ def fit(
                 with torch.no_grad():
                     return _finished(keypoints, objective, told, estimated, 2 * [float(objective(told))])
             found = told.at(fine)
-        known = evidence.at(fine, keypoints.frame_rate * (len(fine) - 1) / max(keypoints.num_frames - 1, 1))
-        found = descend(Objective(points, known, cameras, prior, weights), found, free, o.moment_steps, tell=count)
+        found = descend(Objective(points, evidence.at(fine), cameras, prior, weights), found, free, o.moment_steps, tell=count)
         initial = between(found, fine, every)
     objective, energies = Objective(points, evidence, cameras, prior, weights), []  # type: ignore[var-annotated]
     smaller = {key: 0.4 * value for key, value in free.items()}

@@ -114,17 +114,17 @@ def _matches(models: Tensor, side: Tensor, penalty: Tensor, seen: Tensor, weight
     return which, factors, mean_seen[:, 0] - factors * mean_model[rows, which]
 
 
-def best_path(objective: Objective, found: Parameters, moments: int, step: float) -> Tensor:
+def best_path(objective: Objective, found: Parameters, steps: Tensor) -> Tensor:
     """The frames of `found`, (T,), on the likeliest path.
 
     Args:
         objective: of the guesses, all (G T) as frames.
         found: the guesses, (G T).
-        moments: T.
-        step: between moments, s.
+        steps: between moments, (T − 1,) s.
     """
+    moments = len(steps) + 1
     with torch.no_grad():
         energy = objective.of_frames(found).unflatten(0, (-1, moments))
         joints = objective.placed(found)[0].unflatten(0, (-1, moments))
     joints = joints - 0.7 * joints[:, :, :1]  # depth is less sure than the pose
-    return torch.tensor(paths.likeliest(energy, joints, step)) * moments + torch.arange(moments)
+    return torch.tensor(paths.likeliest(energy, joints, steps)) * moments + torch.arange(moments)

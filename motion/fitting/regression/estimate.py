@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -72,12 +71,10 @@ def of_sequence(network: Steps, objective: Objective) -> tuple[Parameters, torch
         raise SettingError(
             f"the networks need two frames or more that show {LEAST} keypoints in each view, found {len(known)}; use --method smplify"
         )
-    rate = evidence.frame_rate * (len(known) - 1) / max(int(known[-1] - known[0]), 1)
-    some = evidence.at(known, rate)
+    some = evidence.at(known)
     found = of_views(network, objective.points, some, objective.cameras)
     count = len(objective.cameras)
     if count > 1:
-        many = replace(some, seen=some.seen.repeat(1, count, 1, 1), confidence=some.confidence.repeat(1, count, 1))
-        alone = Objective(objective.points, many, objective.cameras, objective.prior, objective.weights)
-        found = found.at(start.best_path(alone, found, len(known), 1 / rate))
+        alone = Objective(objective.points, some.repeated(count), objective.cameras, objective.prior, objective.weights)
+        found = found.at(start.best_path(alone, found, some.steps()))
     return found, known

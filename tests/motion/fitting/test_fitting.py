@@ -19,7 +19,7 @@ from mprl.motion.fitting import ground, limits, metrics, priors, smplify, synthe
 from mprl.motion.fitting.evidence import gather
 from mprl.motion.fitting.imu import pose as bones
 from mprl.motion.fitting.objective import Objective, Parameters
-from mprl.motion.fitting.placing import left_jacobian
+from mprl.motion.fitting.placing import Turn, left_jacobian
 from mprl.motion.fitting.points import BodyPoints
 from mprl.motion.fitting.priors import mixture
 from mprl.motion.fitting.smplify import Settings, fit
@@ -119,8 +119,8 @@ def test_geman_mcclure_is_a_square_at_first_and_bounded():
 
 
 def test_keypoints_that_are_not_seen_cost_nothing():
-    found, seen = torch.zeros(1, 1, 2, 2), torch.tensor([[[[3.0, 4.0], [9.0, 9.0]]]])
-    one = terms.reprojection(found, seen, torch.tensor([[[1.0, 0.0]]]), scale=1e6, deviation=torch.ones(1, 1, 1))
+    found, seen = torch.zeros(1, 2, 1, 2), torch.tensor([[[[3.0, 4.0]], [[9.0, 9.0]]]])
+    one = terms.reprojection(found, seen, torch.tensor([[[1.0], [0.0]]]), scale=1e6, deviation=torch.ones(1, 1, 1))
     assert float(one) == pytest.approx(12.5, rel=1e-4)  # ½ (3² + 4²)
 
 
@@ -133,30 +133,40 @@ def test_elbows_and_knees_that_bend_the_wrong_way_cost_more():
     assert at == pytest.approx([4.0, 2 + 2 * math.exp(-2), 2 + 2 * math.exp(2)])
 
 
-def test_steps_and_accelerations_of_a_uniform_motion():
-    time = torch.arange(5.0)[:, None, None] / 10
-    joints = time * torch.tensor([2.0, 0.0, 0.0])  # 2 m/s
-    assert torch.allclose(terms.joint_steps(joints, 10.0), torch.full((4,), 2.0))  # ½ 2²
-    assert terms.joint_accelerations(joints, 10.0).abs().max() < 1e-8
+TIMES = torch.tensor([0.0, 0.1, 0.2, 0.6, 0.7, 1.5])  # with spans missing
 
 
-def test_what_turns_faster_and_faster_costs_and_what_turns_evenly_does_not():
-    time = torch.arange(6.0) / 30
-    axis = torch.tensor([0.0, 0.0, 1.0])
+def test_an_even_motion_has_its_speed_and_no_acceleration_across_gaps_too():
+    joints, steps = TIMES[:, None, None] * torch.tensor([2.0, 0.0, 0.0]), TIMES.diff()  # 2 m/s
+    velocity = terms.velocities(joints, steps)
+    assert torch.allclose(terms.speed(velocity, 1.0), torch.full((5,), 2.0))  # ½ 2²
+    assert terms.acceleration(velocity, steps, 1.0).abs().max() < 1e-8
 
-    def cost(angle: torch.Tensor, root: bool) -> torch.Tensor:
-        vectors, still = angle[:, None] * axis, torch.zeros(6, 3)
-        turned = skinning.rotation_matrices(vectors if root else still)
-        return terms.turning(turned, (still if root else vectors)[:, None], 30.0, acceleration=2.0)
 
-    for root in (True, False):
-        assert cost(1.5 * time, root).abs().max() < 1e-6
-        assert torch.allclose(cost(time.square(), root), torch.full((4,), 0.5), rtol=0.02)  # 2 rad/s²: ½ 1²
+def test_what_falls_is_accelerated_alike_across_gaps():
+    fallen, steps = (-0.5 * 9.81 * TIMES.square())[:, None, None] * torch.tensor([0.0, 0.0, 1.0]), TIMES.diff()
+    found = terms.acceleration(terms.velocities(fallen, steps), steps, 9.81)
+    assert torch.allclose(found, torch.full((4,), 0.5), rtol=1e-3)
+
+
+def test_turning_matrices_have_their_angular_velocity_across_gaps_too():
+    axis = torch.tensor([0.0, 0.6, 0.8])
+    found = terms.angular_velocities(skinning.rotation_matrices(0.3 * TIMES[:, None] * axis), TIMES.diff())
+    assert torch.allclose(found, (0.3 * axis).expand(5, 3), rtol=0.01)  # a sine is taken for the angle
+
+
+def test_gradients_of_terms_that_are_written_out_are_the_gradients():
+    random = torch.Generator().manual_seed(2)
+    draw = lambda *shape: torch.randn(*shape, generator=random, dtype=torch.float64).requires_grad_()  # noqa: E731
+    steps, root = TIMES.double().diff(), torch.linalg.qr(torch.randn(6, 3, 3, generator=random, dtype=torch.float64))[0]
+    assert torch.autograd.gradcheck(lambda x: terms.acceleration(terms.velocities(x, steps), steps, 2.0), draw(6, 2, 3))
+    assert torch.autograd.gradcheck(lambda turn: Turn.apply(turn, root), draw(6, 3))
 
 
 def test_the_distance_of_segments():
     def between(*ends):
-        return float(terms.segment_distance(*(torch.tensor(end, dtype=torch.float32) for end in ends)))
+        points = torch.tensor(ends, dtype=torch.float32)
+        return float((terms.nearest(*points) @ points).norm())
 
     assert between((0, 0, 0), (1, 0, 0), (0.5, -1, 2), (0.5, 1, 2)) == pytest.approx(2)  # crossing, 2 above
     assert between((0, 0, 0), (1, 0, 0), (4, 4, 0), (8, 4, 0)) == pytest.approx(5)  # end to end
@@ -172,6 +182,11 @@ def test_a_forearm_in_the_trunk_costs_and_a_t_pose_does_not():
     joints = points(torch.zeros(10), upright, torch.zeros(2, 3), pose, torch.zeros(2, 3))[0]
     cost = terms.interpenetration(joints)
     assert cost[0] == 0 and cost[1] > 0.5
+    joints.requires_grad_()
+    (slope,) = torch.autograd.grad(terms.interpenetration(joints).sum(), joints)
+    step = 1e-3 * torch.randn(joints.shape, generator=torch.Generator().manual_seed(0))
+    change = terms.interpenetration(joints + step).sum() - terms.interpenetration(joints - step).sum()
+    assert float(change.detach()) == pytest.approx(2 * float((slope * step).sum()), rel=0.02)
 
 
 # ------------------------------------------------------------------------------------------------------------------- the priors
