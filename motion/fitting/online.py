@@ -115,7 +115,12 @@ class PoseFilter:
     def _carried_on(self) -> tuple[Estimate, Tensor]:
         now = self._now
         ahead = self._moved(now, torch.cat((self._step * now.rates, torch.zeros_like(now.rates)), dim=1))
-        return ahead, self._transition @ self._covariance @ self._transition.T + self._process_noise
+        spin = self._step * now.rates[:, :3]
+        carried = self._transition.repeat(len(spin), 1, 1)
+        # how far off the pelvis' rotation is goes round with it: exp(ω t + dω t) exp(δ) = exp(J_l(ω t) dω t + exp(ω t) δ) exp(ω t)
+        carried[:, :3, :3] = skinning.rotation_matrices(spin)
+        carried[:, :3, NUMBERS : NUMBERS + 3] = self._step * left_jacobian(spin)
+        return ahead, carried @ self._covariance @ carried.transpose(1, 2) + self._process_noise
 
     @staticmethod
     def _moved(now: Estimate, by: Tensor) -> Estimate:
@@ -128,13 +133,14 @@ class PoseFilter:
         """What differs (W, M), how it changes with the state (W, M, `NUMBERS`), and its variance (W, M, M)."""
         points, jacobian = self._points(now)
         there = torch.einsum("vij,wkj->vwki", self._cameras.rotation, points - rails.unsqueeze(1))
-        across, down, depth = (there + self._cameras.translation[:, None, None]).unbind(-1)
-        depth = depth.clamp(min=_NEAR)
+        across, down, far = (there + self._cameras.translation[:, None, None]).unbind(-1)
+        depth = far.clamp(min=_NEAR)
         pixels = self._cameras.focal[:, None, None, None] * torch.stack((across, down), dim=-1) / depth.unsqueeze(-1)
         pixels = pixels + self._cameras.centre[:, None, None]
         views, people, count = confidence.shape
         zero, one = torch.zeros_like(depth), torch.ones_like(depth)
-        flat = torch.stack((torch.stack((one, zero, -across / depth), -1), torch.stack((zero, one, -down / depth), -1)), dim=-2)
+        nearer = (far > _NEAR).to(depth) / depth  # what is nearer than `_NEAR` is drawn as if there: its depth changes nothing
+        flat = torch.stack((torch.stack((one, zero, -across * nearer), -1), torch.stack((zero, one, -down * nearer), -1)), dim=-2)
         flat = flat * (self._cameras.focal[:, None, None] / depth)[..., None, None]
         jacobians = flat @ self._cameras.rotation[:, None, None] @ jacobian  # (V, W, K, 2, NUMBERS)
         residual = torch.where(confidence.unsqueeze(-1) > 0, seen - pixels, 0.0)  # else what is not seen would pull to where it is not

@@ -46,6 +46,38 @@ def test_how_points_change_with_the_state_is_told_exactly(walk):
     torch.testing.assert_close(jacobian[0], difference.permute(1, 2, 0), atol=1e-6, rtol=0)
 
 
+def test_what_is_not_known_of_a_turning_pelvis_turns_with_it(walk):
+    own, now = pose_filter(walk, 1)[0], state(walk, 5)
+    spinning = now._replace(rates=torch.cat((torch.tensor([[4.0, -9.0, 6.0]]).to(now.rates), now.rates[:, 3:]), dim=1))
+    own.begin(spinning)
+    step = 1e-6
+
+    def off(by: torch.Tensor) -> torch.Tensor:
+        """By how much the next state is off, where this one is off by `by`."""
+        own._now = own._moved(spinning, by[None])
+        moved = own._carried_on()[0]
+        parts = (bones.vectors(moved.root @ ahead.root.transpose(1, 2)), (moved.pose - ahead.pose).flatten(1), moved.place - ahead.place)
+        return torch.cat((*parts, moved.rates - ahead.rates), dim=1)[0]
+
+    ahead, covariance = own._carried_on()
+    slopes = torch.stack([(off(step * one) - off(-step * one)) / (2 * step) for one in torch.eye(2 * NUMBERS, dtype=torch.float64)], dim=1)
+    expected = slopes @ own._covariance[0] @ slopes.T + own._process_noise
+    torch.testing.assert_close(covariance[0], expected, atol=1e-9, rtol=1e-6)
+
+
+def test_who_is_nearer_than_a_camera_sees_has_the_slopes_of_what_is_drawn(walk):
+    own, cameras = pose_filter(walk, 1)
+    now = state(walk, 5)
+    ahead = cameras.rotation[0, 2].double()
+    now = now._replace(place=now.place - (ahead @ now.place[0] + cameras.translation[0, 2]) * ahead)  # the pelvis is in the lens
+    seen, sure, rails = torch.zeros(1, 1, 25, 2, dtype=torch.float64), torch.ones(1, 1, 25, dtype=torch.float64), torch.zeros(1, 3)
+    jacobian = own._measured(now, seen, sure, rails)[1][0]
+    step = 1e-7 * torch.eye(NUMBERS, 2 * NUMBERS, dtype=torch.float64)[-3:]  # of the place
+    pixels = [own._measured(own._moved(now, sign * one[None]), seen, sure, rails)[0][0] for one in step for sign in (1, -1)]
+    slopes = torch.stack([(less - more) / 2e-7 for more, less in zip(pixels[::2], pixels[1::2], strict=True)], dim=1)  # seen − drawn
+    torch.testing.assert_close(jacobian[:50, -3:], slopes[:50], rtol=1e-4, atol=1e-2)
+
+
 def test_the_same_seen_by_cameras_that_moved_along_is_elsewhere(walk):
     own, cameras = pose_filter(walk, 2)
     now, along = state(walk, 5), torch.tensor([[3.0, -1.0, 0.0]])
