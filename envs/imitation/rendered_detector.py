@@ -12,7 +12,6 @@ from torch import Tensor
 
 from mprl.envs.imitation.seen import Shown
 from mprl.envs.people.camera import Camera
-from mprl.envs.people.poses import Poses
 from mprl.envs.people.scenes import SINGLE, Picture, Scenery, Studio
 from mprl.motion import rotations as rot
 from mprl.motion.body.joints import from_smpl, to_smpl
@@ -42,7 +41,7 @@ class RenderedDetector:
     ) -> None:  # fmt: skip
         width, height = image_size
         alone = replace(scenery, width=width, height=height, people=1, boxes=0.0)
-        self._studio, self._detector, self._seed = Studio(Poses.of(["walk"]), alone), Detector(model), seed
+        self._studio, self._detector, self._seed = Studio(None, alone), Detector(model), seed
         self._betas = betas
         self._pelvis = from_smpl(self._studio.body.rest_joints(betas[None]))[0, 0]
         self._views = [

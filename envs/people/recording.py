@@ -52,7 +52,7 @@ def record_people(folder: str | Path, studio: Studio, samples: int, seed: int = 
         DatasetError: the folder holds something else, or pictures of another scenery, other clips or another seed.
     """
     samples = number("samples", samples, 1, whole=True)
-    about = {"kind": "people", "layout": LAYOUT, "seed": seed, "clips": list(studio.poses.names)}
+    about = {"kind": "people", "layout": LAYOUT, "seed": seed, "clips": [] if studio.poses is None else list(studio.poses.names)}
     about |= {"scenery": json.loads(json.dumps(dataclasses.asdict(studio.scenery)))}
     known = columns(studio.scenery)
     writer = DatasetWriter(folder, known, about, 512, tuple(about))

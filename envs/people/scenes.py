@@ -118,12 +118,12 @@ class Studio:
     """Draws people.
 
     Args:
-        poses: what they do.
+        poses: what they do; None: nothing of their own, they are drawn as `posed` has them.
         scenery: what pictures are like.
         body: whose skin and shapes.
     """
 
-    def __init__(self, poses: Poses, scenery: Scenery = SINGLE, body: SmplBody | None = None) -> None:
+    def __init__(self, poses: Poses | None, scenery: Scenery = SINGLE, body: SmplBody | None = None) -> None:
         self.poses, self.scenery = poses, scenery
         self.body = SmplBody.default() if body is None else body
         self._faces = self.body.faces.cpu().numpy()
@@ -151,6 +151,8 @@ class Studio:
         return [Person(*both) for both in zip(vertices, keypoints, strict=True)]
 
     def _draw(self, rng: np.random.Generator) -> Picture:
+        if self.poses is None:
+            raise SettingError("a studio without poses draws nobody but those that are posed")
         size = self.scenery
         count = 1 + int((rng.random(size.people - 1) < size.others).sum())
         pose, clip = self.poses.draw(count, rng)
