@@ -23,6 +23,7 @@ from mprl.scripts.benchmarks.environment import Measured
 from mprl.scripts.benchmarks.report import Figure, Overview
 
 CLIPS = ("walk", "run", "dance_b", "cartwheel", "spinkick", "punch")  # of DeepMimic, which no prior has seen
+OTHERS = ("backflip", "crawl", "getup_faceup", "jump", "spin", "stealthy_walk", "zombie_walk")  # that no weight was chosen by either
 OURS = ("walk", "spinkick", "punch")
 NOISE, DROPPED = 2.0, 0.1
 LONG = 600  # frames, of which speed is measured: 10 to 20 s
@@ -44,7 +45,7 @@ class Row(NamedTuple):
 def measure(
     mocap: Path | None, clips: Sequence[str], which: Sequence[str], views: Sequence[int], threads: int, methods: Sequence[str] = ()
 ) -> Measured:
-    """All figures of `mprl benchmark pose`.
+    """All figures of `mprl benchmark pose`. With `mocap` and no names `OTHERS` are judged too.
 
     Args:
         mocap: folder of DeepMimic's `humanoid3d_*.txt`; without it clips of ours, and priors that were learned without them.
@@ -67,8 +68,10 @@ def measure(
         return Settings("smplify" if kind in (*priors.NAMES, "search") else kind, network, known[kind])  # type: ignore[arg-type]
 
     kinds = [(kind, count) for count in views for kind in (*which, *methods)]
-    rows = {(kind, count): [judge(clip, count, settings_of(kind)) for clip in held_out] for kind, count in kinds}
-    medians = {key: Row(*(statistics.median(values) for values in zip(*found, strict=True))) for key, found in rows.items()}
+    others = _held_out(mocap, OTHERS)[0] if mocap is not None and not clips else []
+    rows = {(kind, count): [judge(clip, count, settings_of(kind)) for clip in [*held_out, *others]] for kind, count in kinds}
+    medians = {key: _median(found[: len(held_out)]) for key, found in rows.items()}
+    medians_of_others = {key: _median(found[len(held_out) :]) for key, found in rows.items() if others}
     longest = max(held_out, key=lambda clip: clip.num_frames)
     peer = _smplx_speed(longest)
     speeds = {(kind, count): speed(longest, count, settings_of(kind)) for kind, count in kinds}
@@ -76,22 +79,35 @@ def measure(
     for (prior, count), row in medians.items():
         what = f"{_NAMES[prior]}, {count} view{'s' * (count > 1)}"
         goal = {1: 60.0, 2: 25.0}.get(count) if prior in ("gmm", "vae", "both") else None
-        each = {clip.name: [found.pa_mpjpe] for clip, found in zip(held_out, rows[prior, count], strict=True)}
+        each = {clip.name: [found.pa_mpjpe] for clip, found in zip([*held_out, *others], rows[prior, count], strict=True)}
+        named, unnamed = ({clip.name: each[clip.name] for clip in group} for group in (held_out, others))
         figures.append(
             Figure(f"pa_mpjpe_{prior}_{count}", f"PA-MPJPE, {what}", "mm", row.pa_mpjpe, less_is_better=True,
-                   target=("ours", goal) if goal else None, rounds=each)
+                   target=("ours", goal) if goal else None, rounds=named)
         )  # fmt: skip
+        if others:
+            name, value = f"PA-MPJPE of seven others, {what}", medians_of_others[prior, count].pa_mpjpe
+            figures.append(Figure(f"pa_mpjpe_others_{prior}_{count}", name, "mm", value, less_is_better=True, rounds=unnamed))
         figures.append(
             Figure(f"speed_{prior}_{count}", f"speed, {what}", "frames/s", speeds[prior, count], peer,
                    against=f"peer Adam through smplx, {_PEER_STEPS} steps as SPIN's", target=("ours", 100.0))
         )  # fmt: skip
     cells = [
-        (_NAMES[prior], str(count), *(f"{value:.1f}" for value in row), f"{speeds[prior, count]:.0f}")
+        (
+            _NAMES[prior], str(count), *(f"{value:.1f}" for value in row),
+            *([f"{medians_of_others[prior, count].pa_mpjpe:.1f}"] if others else []), f"{speeds[prior, count]:.0f}",
+        )
         for (prior, count), row in medians.items()
-    ]
-    columns = ("prior or method", "views", "PA-MPJPE, mm", "MPJPE, mm", "acceleration error, m/s²", "reprojection, px", "frames/s")
+    ]  # fmt: skip
+    of_others = ("PA-MPJPE of seven others, mm",) if others else ()
+    errors = ("PA-MPJPE, mm", "MPJPE, mm", "acceleration error, m/s²", "reprojection, px")
+    columns = ("prior or method", "views", *errors, *of_others, "frames/s")
     settings = {"clips": " ".join(clip.name for clip in held_out), "noise_px": NOISE, "dropped": DROPPED, "threads": threads}
     return Measured(figures, settings, Overview(columns, cells))
+
+
+def _median(rows: Sequence[Row]) -> Row:
+    return Row(*(statistics.median(values) for values in zip(*rows, strict=True)))
 
 
 def judge(clip: MotionClip, views: int, settings: Settings) -> Row:
