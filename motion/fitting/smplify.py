@@ -10,7 +10,6 @@ these moments together, and at last all frames. A network's guess (`regression`)
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -36,8 +35,6 @@ from mprl.motion.fitting.regression import estimate
 from mprl.perception.network import check_choice
 from mprl.perception.pose2d import layouts
 from mprl.perception.pose2d.keypoints import Keypoints
-
-log = logging.getLogger("mprl")
 
 FEET = ("left_heel", "left_big_toe", "left_small_toe", "right_heel", "right_big_toe", "right_small_toe")
 Tell = Callable[[int, int], object]
@@ -94,6 +91,7 @@ class Fitted:
         reprojection: mean distance of keypoints from where they were seen, px.
         energy: at the end, nats a frame. still_falling: by how much it fell over the last quarter of the steps.
         misfit: the reprojection error as a share of the person's height.
+        doubts: about the keypoints, a line each (`Keypoints.doubts`).
     """
 
     clip: MotionClip
@@ -103,6 +101,7 @@ class Fitted:
     energy: float
     still_falling: float
     misfit: float
+    doubts: tuple[str, ...] = ()
 
     @property
     def converged(self) -> bool:
@@ -112,11 +111,13 @@ class Fitted:
     def how_far(self) -> str:
         """One line for people."""
         state = "converged" if self.converged else "did not converge"
-        doubt = "" if self.misfit < _MISFIT else "; are the keypoints in the layout's order, and the cameras where they are said to be?"
+        doubts = self.doubts
+        if self.misfit >= _MISFIT:
+            doubts = (*doubts, "are the keypoints in the layout's order, and the cameras where they are said to be?")
         return (
             f"{state}: the body is {self.reprojection:.1f} px from the keypoints on average ({100 * self.misfit:.1f} % of the "
             f"person's height); the energy fell by {self.still_falling:.2g} nats a "
-            f"frame in the last quarter of the steps, to {self.energy:.1f}{doubt}"
+            f"frame in the last quarter of the steps, to {self.energy:.1f}{''.join(f'; {doubt}' for doubt in doubts)}"
         )
 
 
@@ -294,7 +295,7 @@ def _moments(keypoints: Keypoints, apart: float) -> Tensor:
 
 def _shown(evidence: Evidence, moments: Tensor) -> Tensor:
     """Of the frames that show enough in some view to guess from, those nearest to some moments, (<= len(moments),)."""
-    known = (evidence.confidence.gt(0).sum(dim=2) >= estimate.LEAST).any(dim=0).nonzero().squeeze(1)
+    known = estimate.enough_shown(evidence).any(dim=0).nonzero().squeeze(1)
     return known[(moments.unsqueeze(1) - known).abs().argmin(dim=1)].unique()
 
 
@@ -315,10 +316,8 @@ def _finished(keypoints: Keypoints, objective: Objective, p: Parameters, estimat
     reprojection = float(errors[seen].mean())
     tail = energies[-max(2, len(energies) // 4) :]
     misfit = reprojection * DETECTOR / float(objective.evidence.deviation.mean())
-    fitted = Fitted(_clip(keypoints, objective, p), p, cameras, reprojection, tail[-1], tail[0] - tail[-1], misfit)
-    if not fitted.converged:
-        log.warning("%s: %s", keypoints.name, fitted.how_far())
-    return fitted
+    doubts = tuple(keypoints.doubts())
+    return Fitted(_clip(keypoints, objective, p), p, cameras, reprojection, tail[-1], tail[0] - tail[-1], misfit, doubts)
 
 
 def _on_the_floor(keypoints: Keypoints, objective: Objective, p: Parameters, cameras: cams.Cameras) -> tuple[Parameters, cams.Cameras]:

@@ -12,6 +12,7 @@ from mprl.errors import PerceptionError
 from mprl.perception.pose2d import layouts
 
 Array = NDArray[np.float32]
+_OUTSIDE = 0.05  # of the keypoints: detectors go on a little where a person leaves the picture
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,20 @@ class Keypoints:
         for key, value in (("positions", positions), ("confidence", confidence), ("image_size", sizes)):
             object.__setattr__(self, key, value)
         object.__setattr__(self, "frame_rate", float(self.frame_rate))
+
+    def doubts(self) -> list[str]:
+        """A line for each view of which more than a few keypoints are outside the picture: the image size may be another's."""
+        lines = []
+        for view, (width, height) in enumerate(self.image_size):
+            seen = self.positions[view][self.confidence[view] > 0]
+            outside = ((seen < 0) | (seen > (width, height))).any(axis=-1).mean() if len(seen) else 0.0
+            if outside > _OUTSIDE:
+                (left, top), (right, bottom) = seen.min(axis=0), seen.max(axis=0)
+                lines.append(
+                    f"{f'view {view}: ' if self.num_views > 1 else ''}{100 * outside:.0f} % of the keypoints are outside pictures of "
+                    f"{width} x {height}: they reach x {left:.0f} to {right:.0f}, y {top:.0f} to {bottom:.0f}; is the image size right?"
+                )
+        return lines
 
     @property
     def num_views(self) -> int:

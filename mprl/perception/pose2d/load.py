@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mprl.errors import MotionFormatError, PerceptionError, SettingError
 from mprl.perception.pose2d import layouts
@@ -20,8 +19,6 @@ from mprl.perception.pose2d.keypoints import Keypoints, together
 from mprl.perception.pose2d.tracking import tracks
 
 log = logging.getLogger("mprl")
-
-_OUTSIDE = 0.05  # of the keypoints: detectors go on a little where a person leaves the picture
 
 
 def load(
@@ -104,22 +101,12 @@ def one_person(found: Detections, person: int = 0, frame_rate: float | None = No
             "%s: %d of %d frames do not show the person (the first is frame %s); they count as not seen",
             found.path, empty.sum(), len(empty), number,
         )  # fmt: skip
-    _check_inside(found.path, keypoints[0], size)
     if len(people) > 1:
         log.info("%s: %d people; taken is number %d, in %d frames", found.path, len(people), person, len(track))
     try:
-        return Keypoints(keypoints[..., :2], keypoints[..., 2], found.layout, (size,), rate, found.path.name)
+        one = Keypoints(keypoints[..., :2], keypoints[..., 2], found.layout, (size,), rate, found.path.name)
     except PerceptionError as error:
         raise MotionFormatError(str(error)) from None
-
-
-def _check_inside(path: Path, keypoints: NDArray[np.float32], size: tuple[int, int]) -> None:
-    """Say so where more than a few keypoints (T, K, 3) are outside the picture: the size may be another's."""
-    seen = keypoints[keypoints[..., 2] > 0][:, :2]
-    outside = ((seen < 0) | (seen > size)).any(axis=-1).mean() if len(seen) else 0.0
-    if outside > _OUTSIDE:
-        log.warning(
-            "%s: %.0f %% of the keypoints are outside pictures of %d x %d: they reach x %.0f to %.0f, y %.0f to %.0f; "
-            "is the image size right?",
-            path, 100 * outside, *size, seen[:, 0].min(), seen[:, 0].max(), seen[:, 1].min(), seen[:, 1].max(),
-        )  # fmt: skip
+    for doubt in one.doubts():
+        log.warning("%s: %s", found.path, doubt)
+    return one

@@ -15,12 +15,15 @@ from mprl.motion.body import joints as smpl
 from mprl.motion.body import skinning
 from mprl.motion.fitting import synthetic
 from mprl.motion.fitting.cameras import LEVEL
+from mprl.motion.fitting.evidence import gather
 from mprl.motion.fitting.imu import pose as bones_of
+from mprl.motion.fitting.points import BodyPoints
 from mprl.motion.fitting.priors import load as prior
 from mprl.motion.fitting.regression import estimate, examples, views
 from mprl.motion.fitting.regression.figures import BONES, USUAL, Figure, Figures, camera_of, reprojection
 from mprl.motion.fitting.regression.network import KINDS, Steps
 from mprl.motion.fitting.smplify import Settings, fit
+from mprl.perception.pose2d import layouts
 
 
 def numbers(*shape: int, seed: int = 0, scale: float = 1.0) -> torch.Tensor:
@@ -154,13 +157,36 @@ def test_a_sequence_comes_back_in_the_cameras_world():
     assert up[2] > 0.4
 
 
+def test_a_view_that_shows_little_says_what_the_other_says():
+    clip = standing(4)
+    cameras = synthetic.around(clip, views=2)
+    seen = synthetic.evidence(clip, cameras, noise=0.0, dropped=0.0)
+    confidence = seen.confidence.copy()
+    confidence[0, 1, 3:] = 0  # three keypoints
+    evidence = gather(replace(seen, confidence=confidence))
+    found = estimate.of_views(estimate.load("regressor"), BodyPoints(layouts.points(seen.layout)), evidence, cameras)
+    assert torch.equal(found.root[1], found.root[4 + 1]) and torch.equal(found.pose[1], found.pose[4 + 1])
+    assert not torch.equal(found.root[0], found.root[4])
+
+
+def test_frames_that_a_network_cannot_judge_are_bridged_and_named(caplog, heard):
+    clip = standing(12)
+    seen = synthetic.evidence(clip, synthetic.around(clip), noise=0.0, dropped=0.0)
+    confidence = seen.confidence.copy()
+    confidence[:, [2, 5, 6, 7], 3:] = 0
+    fitted = fit(replace(seen, confidence=confidence), settings=Settings(method="regressor"))
+    assert "4 of 12 frames show fewer than 4 keypoints in every view" in caplog.text and "frames 2, 5 to 7" in caplog.text
+    place = fitted.parameters.place
+    assert torch.allclose(place[2], 0.5 * (place[1] + place[3]), atol=1e-4)
+
+
 def test_what_networks_cannot_do_is_one_line(tmp_path):
     with pytest.raises(UnknownNameError, match="did you mean 'regressor'"):
         estimate.load("regresor")
     (tmp_path / "regressor.safetensors").write_bytes((estimate.WEIGHTS / "learned-descent.safetensors").read_bytes())
     with pytest.raises(CheckpointError, match="expected the weights of a regressor"):
         estimate.load("regressor", tmp_path)
-    with pytest.raises(SettingError, match="networks need two frames or more that show 4 keypoints in each view, found 1"):
+    with pytest.raises(SettingError, match="standing: the networks need two frames or more that show 4 keypoints in a view, found 1"):
         clip = standing(3)
         seen = synthetic.evidence(clip, synthetic.around(clip), dropped=0.0)
         confidence = seen.confidence.copy()
