@@ -37,11 +37,6 @@ def left_jacobian(vectors: Tensor) -> Tensor:
     return torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
 
 
-def frames_last(x: Tensor) -> Tensor:
-    """The same numbers, (..., B, K, C), laid out in memory as (..., C, K, B)."""
-    return x.transpose(-1, -3).contiguous().transpose(-1, -3)
-
-
 class Place(torch.autograd.Function):
     """Points of a tree of J rotations: `Place.apply(tree, holder, beyond, root, vectors, offsets, place)`.
 
