@@ -28,6 +28,7 @@ from mprl.agents.tabular.planning import DynaQ, PrioritizedSweeping
 from mprl.agents.tabular.temporal_difference import TD0, DoubleQLearning, ExpectedSarsa, QLearning, Sarsa
 from mprl.errors import SettingError, unknown_name
 from mprl.imports import user_module
+from mprl.ranks import ALONE, Ranks
 
 AGENTS: dict[str, type[Agent]] = {
     agent.name: agent
@@ -63,10 +64,15 @@ def find_agent(name: str) -> type[Agent]:
 
 
 def load_agent(
-    folder: str | Path, env: Any = None, device: torch.device | str = "cpu", training: bool = True, network: Any = None
+    folder: str | Path,
+    env: Any = None,
+    device: torch.device | str = "cpu",
+    training: bool = True,
+    network: Any = None,
+    ranks: Ranks = ALONE,
 ) -> Agent:
     """Load a saved agent of any kind; see `Agent.load`."""
-    return find_agent(checkpoints.read_config(files.as_folder(folder))["agent"]).load(folder, env, device, training, network)
+    return find_agent(checkpoints.read_config(files.as_folder(folder))["agent"]).load(folder, env, device, training, network, ranks)
 
 
 __all__ = [

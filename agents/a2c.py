@@ -68,6 +68,7 @@ class A2C(OnPolicyAgent):
     """
 
     name = "a2c"
+    distributes = True
     Settings = A2CSettings
     settings: A2CSettings
 
@@ -78,36 +79,37 @@ class A2C(OnPolicyAgent):
         return FlatRMSprop(vector, learning_rate, alpha=s.rms_prop_decay, eps=s.rms_prop_eps)
 
     def _updates(self) -> int:
-        return -(-self.settings.iteration_steps // (self.settings.n_steps * self.batch.num_worlds))
+        return -(-self.settings.iteration_steps // (self.settings.n_steps * self.num_worlds))
 
     def _samples_per_iteration(self) -> int:
-        return self._updates() * self.settings.n_steps * self.batch.num_worlds
+        return self._updates() * self.settings.n_steps * self.num_worlds
 
     def _act(self) -> Rollout:
         return self._collect(self.settings.n_steps)
 
     @torch.no_grad()
     def _improve(self, rollout: Rollout) -> Metrics:
-        s, model = self.settings, self.model
+        s, model, ranks = self.settings, self.model, self.ranks
         advantage = generalized_advantage(
             rollout.reward, rollout.value, rollout.next_value, rollout.terminated, rollout.truncated, s.gamma, s.gae_lambda
         )
         old_value, advantage = rollout.flat(rollout.value), rollout.flat(advantage)
-        if not len(advantage):
+        if not ranks.count(len(advantage)):
             return {}  # all worlds were only reset
         returns = target = advantage + old_value
         if s.normalize_returns:
-            model.returns.update(returns)
+            model.returns.update(returns, ranks)
             advantage, target = advantage / model.returns.std, (returns - model.returns.mean) / model.returns.std
         if s.normalize_advantage:
-            advantage = (advantage - advantage.mean()) / (advantage.std(correction=0) + 1e-8)
+            advantage = (advantage - ranks.mean(advantage)) / (ranks.std(advantage) + 1e-8)
         self.optimizer.param_groups[0]["lr"] = self._scheduled("learning_rate")
         ent_coef = self._scheduled("ent_coef")
         policy, standard_value = self.explicit(rollout.seen(model))
-        action, error, share = rollout.flat(rollout.action), standard_value - target, 1 / len(target)
+        action, error, share = rollout.flat(rollout.action), standard_value - target, 1 / max(len(target), 1)
         # the gradient of -mean(advantage log pi) + vf_coef mean(error²) - ent_coef mean(entropy)
         slopes = policy.slopes(action, -share * advantage, -share * ent_coef)
         norm = self._descend(*slopes, 2 * share * s.vf_coef * error)
         policy_loss = -(advantage * policy.log_prob(action)).mean()
-        numbers = torch.stack((policy_loss, error.square().mean(), norm, policy.entropy().mean())).tolist()
+        numbers = torch.stack((policy_loss, error.square().mean(), norm, policy.entropy().mean()))
+        numbers = ranks.average(numbers.unsqueeze(0), [len(target)])[0].tolist()
         return dict(zip(("policy_loss", "value_loss", "gradient_norm", "entropy"), numbers, strict=True))

@@ -17,6 +17,7 @@ from mprl.nn.explicit import ExplicitMLP
 from mprl.nn.mlp import mlp
 from mprl.nn.normalizer import RunningNormalizer
 from mprl.nn.recurrent import Recurrent, State
+from mprl.ranks import ALONE, Ranks
 
 if TYPE_CHECKING:
     from mprl.agents.on_policy import OnPolicySettings
@@ -55,9 +56,9 @@ class ActorCritic(nn.Module):
         rest = self.eyes.others(observation)
         return torch.cat((self.observations(rest) if self.normalize else rest, self.eyes.features(observation)), dim=-1)
 
-    def watch(self, observations: Tensor) -> None:
-        """Take observations (..., n) into the statistics that they are standardised by."""
-        self.observations.update((observations if self.eyes is None else self.eyes.others(observations)).flatten(0, -2))
+    def watch(self, observations: Tensor, ranks: Ranks = ALONE) -> None:
+        """Take observations (..., n), and those of the other ranks, into the statistics that they are standardised by."""
+        self.observations.update((observations if self.eyes is None else self.eyes.others(observations)).flatten(0, -2), ranks)
 
     def initial_memory(self, worlds: int) -> State:
         """Of an episode's beginning: () where the policy has none."""

@@ -32,6 +32,7 @@ from mprl.devices import available
 from mprl.errors import CheckpointError, DivergenceError, SettingError, nearest, number
 from mprl.nn import schedules, threads
 from mprl.perception.plug import Perception, check_perception
+from mprl.ranks import ALONE, Ranks
 
 Metrics = dict[str, float]
 Callback = Callable[["Agent", Metrics], bool | None]
@@ -60,7 +61,9 @@ class Agent(ABC):
     Settings: ClassVar[type[Any]]
     action_spaces: ClassVar[tuple[type[gym.Space[Any]], ...]] = spaces.ACTIONS  # in which it can act
     perceives: ClassVar[bool] = False  # whether it can see through a perception model
+    distributes: ClassVar[bool] = False  # whether it can learn in several processes
     eyes: Eyes | None = None
+    ranks: Ranks = ALONE  # the processes that learn together
     batch: Any  # a TorchBatch, or None where there is no environment to learn in
     observation: Any  # to act on next, (W, n); None before the first reset
 
@@ -235,6 +238,35 @@ class Agent(ABC):
         self.observation = None
         self.statistics = EpisodeStatistics(batch.num_worlds, self.device)
 
+    def join(self, ranks: Ranks, num_worlds: int) -> Self:
+        """Learn together with the same agent in other processes, each in worlds of its own. To be called before `learn`.
+
+        From then on `learn` and `save` are to be called by all of them; only rank 0 writes.
+
+        Args:
+            ranks: the processes.
+            num_worlds: of all of them together.
+
+        Raises:
+            SettingError: this kind of agent learns in one process only.
+        """
+        if ranks.size > 1 and not self.distributes:
+            raise SettingError(f"{self.name} learns in one process only; ppo and a2c learn in several")
+        self.ranks, self._worlds_of_all = ranks, num_worlds
+        if ranks.rank:
+            self.generator.manual_seed(self._seed_now())
+        return self
+
+    @property
+    def num_worlds(self) -> int:
+        """Of all ranks."""
+        return self.batch.num_worlds if self.ranks.size == 1 else self._worlds_of_all
+
+    def _seed_now(self) -> int:
+        """What is random from here on, other than on other ranks and at other moments."""
+        place = (self.num_timesteps, self.ranks.rank) if self.ranks.rank else (self.num_timesteps,)
+        return int(np.random.SeedSequence((self.seed, *place)).generate_state(1)[0])
+
     def begin_new_episodes(self) -> None:
         """Reset the environment before the next step is learned from. The seed of the reset follows from `seed` and `num_timesteps`."""
         self.observation = None
@@ -242,10 +274,7 @@ class Agent(ABC):
             self.statistics.cut()
 
     def _first_observation(self) -> Tensor:
-        seed = self.seed
-        if self.num_timesteps:
-            seed = int(np.random.SeedSequence((self.seed, self.num_timesteps)).generate_state(1)[0])
-        return self.batch.reset(seed=seed)
+        return self.batch.reset(seed=self._seed_now() if self.num_timesteps or self.ranks.rank else self.seed)
 
     def crossed(self, every: int) -> bool:
         """Whether the last iteration came to or over a multiple of `every` steps; never if that is 0."""
@@ -300,20 +329,21 @@ class Agent(ABC):
             stack.enter_context(memory.enough("learning", "take fewer worlds, or smaller settings"))
             if display is not None:
                 stack.callback(display.close)
-            while self.num_timesteps < goal and time.perf_counter() - began < limit:
+            stopped = False
+            while not self.ranks.any(stopped or self.num_timesteps >= goal or time.perf_counter() - began >= limit):
                 if self.observation is None:
                     self.observation = self._first_observation()
                 log = self._iteration()
                 self.num_timesteps += self._samples_per_iteration()
-                self._require_numbers()
+                with self.ranks.agreed():
+                    self._require_numbers()
                 elapsed = time.perf_counter() - began
                 self.seconds = before + elapsed
                 metrics = {"timesteps": float(self.num_timesteps), **log}
                 metrics |= {"time_elapsed": self.seconds, "time_samples_per_second": (self.num_timesteps - start) / elapsed}
                 if display is not None:
                     display(self, metrics)
-                if callback is not None and stops(callback(self, metrics)):
-                    break
+                stopped = callback is not None and stops(callback(self, metrics))
         return self
 
     def _require_numbers(self) -> None:
@@ -355,7 +385,7 @@ class Agent(ABC):
             "agent": self.name,
             "env_id": self.env_id,
             "env_kwargs": self.env_kwargs,
-            "num_envs": self.batch.num_worlds if self.batch is not None else None,
+            "num_envs": self.num_worlds if self.batch is not None else None,
             "seed": self.seed,
             "num_timesteps": self.num_timesteps,
             "settings": dataclasses.asdict(self.settings),
@@ -380,7 +410,7 @@ class Agent(ABC):
         """
         folder = files.as_folder(folder)
         weights = {f"{name}.{key}": value for name, net in self._saved_networks().items() for key, value in net.state_dict().items()}
-        state = None
+        state, others = None, []
         if training:
             if self.batch is None:
                 raise SettingError("this agent has no environment to learn in: save it without training=True")
@@ -390,7 +420,9 @@ class Agent(ABC):
                     self._told = True
                 self.begin_new_episodes()
             state = training_state.collect(self)
-        return checkpoints.write(folder, self.config, weights, state)
+            if self.ranks.size > 1:
+                others = self.ranks.collect(b"".join(files.tensor_chunks(training_state.of_rank(state[0]))))
+        return folder if self.ranks.rank else checkpoints.write(folder, self.config, weights, state, others)
 
     @classmethod
     def load(
@@ -400,6 +432,7 @@ class Agent(ABC):
         device: torch.device | str = "cpu",
         training: bool = True,
         network: nn.Module | None = None,
+        ranks: Ranks = ALONE,
     ) -> Self:
         """Read what `save` wrote. Without `env` the agent can predict; with one it can also learn on.
 
@@ -410,6 +443,7 @@ class Agent(ABC):
             device: where the networks live.
             training: False leaves the state of learning aside: to go on in another environment, or with other worlds.
             network: of an agent that sees through a network of your own, one of the same architecture; its weights are replaced.
+            ranks: the processes that learn on together. As many as saved it go on exactly; others begin new episodes.
 
         Raises:
             CheckpointError: missing, broken, of another agent, or of another environment than `env`.
@@ -436,9 +470,10 @@ class Agent(ABC):
             what = " ".join(str(error).split())[:160]
             raise CheckpointError(f"{folder}: config.json and weights.safetensors do not fit together: {what}") from None
         if env is not None:
-            state = checkpoints.read_training(folder) if training else None
+            state = checkpoints.read_training(folder, ranks.rank) if training else None
             try:
                 agent.set_env(env)
+                agent.join(ranks, config["num_envs"])
                 if state is not None:
                     training_state.restore(agent, *state)
             except CheckpointError as error:

@@ -1,15 +1,17 @@
 """An agent on disk: a folder with `config.json` and `weights.safetensors`. Nothing in it can execute code.
 
 Where learning is to go on exactly, `training.safetensors` and `training.json` lie beside them. `training.json` comes last and holds
-the SHA-256 of the other three, so that files of different moments or runs are never taken for one checkpoint.
+the SHA-256 of all others, so that files of different moments or runs are never taken for one checkpoint. Of a run of several processes
+there is a `training.rank1.safetensors` too, and so on: the worlds of the processes after the first.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +38,18 @@ _NUMBERS = {"num_timesteps": int, "num_envs": int, "device": str, "seconds": flo
 _KINDS = {float: "a number", str: "a text", dict: "an object", int: "a whole number"}
 
 
-def write(folder: Path, config: dict[str, Any], weights: dict[str, Tensor], training: Training | None = None) -> Path:
+def of_rank(rank: int) -> str:
+    """The file with the state of learning of one process of several."""
+    return f"training.rank{rank}.safetensors" if rank else STATE
+
+
+def write(
+    folder: Path, config: dict[str, Any], weights: dict[str, Tensor], training: Training | None = None, others: Sequence[bytes] = ()
+) -> Path:
     """Write an agent; each file is replaced whole, the weights before the settings, what names the others last.
+
+    Args:
+        others: the files of the ranks after 0, as bytes.
 
     Raises:
         CheckpointError: the folder cannot be made or written.
@@ -48,7 +60,8 @@ def write(folder: Path, config: dict[str, Any], weights: dict[str, Tensor], trai
     }
     if training is not None:
         tensors, numbers = training
-        files = {STATE: lambda: tensor_chunks(tensors), **files}
+        of_others = {of_rank(rank): functools.partial(lambda content: [content], content) for rank, content in enumerate(others, start=1)}
+        files = {STATE: lambda: tensor_chunks(tensors), **of_others, **files}
         content = {
             "format": "mprl-training",
             "version": VERSION,
@@ -58,7 +71,7 @@ def write(folder: Path, config: dict[str, Any], weights: dict[str, Tensor], trai
         files[TRAINING] = lambda: [json.dumps(content, indent=2).encode()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name in (TRAINING, STATE):  # of an earlier moment
+        for name in (TRAINING, STATE, *(path.name for path in folder.glob("training.rank*.safetensors"))):  # of an earlier moment
             (folder / name).unlink(missing_ok=True)
         for name, file in files.items():
             write_atomically(folder / name, file())
@@ -104,8 +117,11 @@ def read(folder: Path, device: torch.device | str = "cpu") -> tuple[dict[str, An
     return config, read_tensors(folder / WEIGHTS, device)
 
 
-def read_training(folder: Path) -> Training | None:
+def read_training(folder: Path, rank: int = 0) -> Training | None:
     """Tensors, on the CPU, and numbers that learning goes on from; None where only the agent was saved.
+
+    Args:
+        rank: of the process that learning goes on in, where there are several; 0 looks at the files of all.
 
     Raises:
         CheckpointError: broken, or the folder's files are not of one moment of one run.
@@ -114,8 +130,11 @@ def read_training(folder: Path) -> Training | None:
     if not path.exists():
         return None
     numbers = read_json(path, "mprl-training", "the state of learning of an agent of mprl")
-    digests = numbers.get("sha256")
-    for name in (CONFIG, WEIGHTS, STATE):
+    digests, processes = numbers.get("sha256"), numbers.get("processes", 1)
+    if not isinstance(processes, int) or processes < 1:
+        raise CheckpointError(f'{path}: "processes" must be a whole number of at least 1, found {str(processes)[:60]}')
+    of_ranks = [of_rank(each) for each in range(1, processes) if rank in (0, each)]
+    for name in (CONFIG, WEIGHTS, STATE, *of_ranks):
         expected = digests.get(name) if isinstance(digests, dict) else None
         with contextlib.suppress(OSError), (folder / name).open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() == expected:
@@ -126,4 +145,5 @@ def read_training(folder: Path) -> Training | None:
     for key, kind in _NUMBERS.items():
         if not isinstance(numbers.get(key), kind):
             raise CheckpointError(f'{path}: "{key}" must be {_KINDS[kind]}, found {str(numbers.get(key))[:60]}')
-    return read_tensors(folder / STATE, "cpu"), numbers
+    tensors = read_tensors(folder / STATE, "cpu")
+    return tensors if not 0 < rank < processes else {**tensors, **read_tensors(folder / of_rank(rank), "cpu")}, numbers

@@ -23,6 +23,7 @@ from mprl.nn import averaging, precision, recurrent, schedules
 from mprl.nn.flat import FlatAdam, FlatParameters
 from mprl.nn.mlp import ACTIVATIONS
 from mprl.nn.schedules import Scheduled
+from mprl.ranks import ALONE, Ranks
 
 
 @dataclass(frozen=True)
@@ -127,12 +128,16 @@ class OnPolicyAgent(Agent):
 
     def _iteration(self) -> Metrics:
         began = time.perf_counter()
+        if self.ranks.size > 1:
+            self.ranks.seconds()
+            # processors of different kinds round differently: nobody drifts away
+            self.ranks.from_first(self.model.state_dict().values())
         if self.settings.normalize_observations and not self.model.observations.count:
             # Unseen statistics would make the first update a wild one: watch for one rollout, which counts for nothing.
             watched = self._act()
-            self.model.watch(watched.observations)
+            self.model.watch(watched.observations, self.ranks)
             self._count([watched])
-            self.statistics.take()
+            self.statistics.take(self.ranks)
         self._set_std()
         rollouts, logs, acting = [], [], 0.0
         for _ in range(self._updates()):
@@ -141,15 +146,18 @@ class OnPolicyAgent(Agent):
             acting += time.perf_counter() - start
             logs.append(self._improve(rollouts[-1]))
             if self.settings.normalize_observations:
-                self.model.watch(rollouts[-1].observations)
+                self.model.watch(rollouts[-1].observations, self.ranks)
         self._count(rollouts)
-        log = self.statistics.take()
+        log = self.statistics.take(self.ranks)
         learned = [each for each in logs if each]
         log |= {key: statistics.fmean(each[key] for each in learned) for key in (learned[0] if learned else ())}
         log["learning_rate"] = self.optimizer.param_groups[0]["lr"]
         if self.model.log_std is not None:
             log["action_std"] = float(self.model.log_std.detach().exp().mean())
         log["time_acting"], log["time_learning"] = acting, time.perf_counter() - began - acting
+        if self.ranks.size > 1:
+            log["time_communicating"] = self.ranks.seconds()
+            log["time_learning"] -= log["time_communicating"]
         return log
 
     def _count(self, rollouts: list[Rollout]) -> None:
@@ -159,7 +167,7 @@ class OnPolicyAgent(Agent):
 
     def _minibatch(self) -> int:
         gathered = self._samples_per_iteration() // self._updates() if self.batch is not None else 0
-        return min(gathered, getattr(self.settings, "batch_size", gathered))
+        return -(-min(gathered, getattr(self.settings, "batch_size", gathered)) // self.ranks.size)
 
     def _collect(self, steps: int) -> Rollout:
         return collect(self, lambda taken, ended: taken < steps)
@@ -176,9 +184,12 @@ class OnPolicyAgent(Agent):
         self.model.log_std.data.fill_((1 - share) * math.log(s.initial_std) + share * math.log(s.final_std))
 
     def _descend(self, of_output: Tensor, of_log_std: Tensor | None, of_value: Tensor) -> Tensor:
-        """One step of the optimiser, given the loss's slopes (see `ExplicitActorCritic`); returns the gradient's norm before clipping."""
+        """One step of the optimiser, given the slopes (see `ExplicitActorCritic`) of a loss that is a mean over this rank's samples;
+        returns the norm, before clipping, of the gradient of the mean over the samples of all ranks.
+        """
         self.parameters.zero_gradient()
         self.explicit.backward(of_output, of_log_std, of_value)
+        self.ranks.average_gradient(self.parameters.gradient, len(of_value))
         norm = self.parameters.clip_gradient(self.settings.max_grad_norm)
         self.optimizer.descend()
         if self.averaging is not None:
@@ -253,6 +264,6 @@ class OnPolicyAgent(Agent):
         return {"model": self.optimizer}
 
 
-def explained_variance(value: Tensor, returns: Tensor) -> float:
+def explained_variance(value: Tensor, returns: Tensor, ranks: Ranks = ALONE) -> float:
     """Share of the returns' variance that the value tells, at most 1."""
-    return float(1 - (returns - value).var(correction=0) / (returns.var(correction=0) + 1e-8))
+    return float(1 - ranks.variance(returns - value) / (ranks.variance(returns) + 1e-8))

@@ -89,53 +89,58 @@ class PPO(OnPolicyAgent):
     """
 
     name = "ppo"
+    distributes = True
     Settings = PPOSettings
     settings: PPOSettings
 
     def _samples_per_iteration(self) -> int:
-        return self.settings.n_steps * self.batch.num_worlds
+        return self.settings.n_steps * self.num_worlds
 
     def _act(self) -> Rollout:
         return self._collect(self.settings.n_steps)
 
     @torch.no_grad()
     def _improve(self, rollout: Rollout) -> dict[str, float]:
-        s, model = self.settings, self.model
+        s, model, ranks = self.settings, self.model, self.ranks
         advantage = generalized_advantage(
             rollout.reward, rollout.value, rollout.next_value, rollout.terminated, rollout.truncated, s.gamma, s.gae_lambda
         )
         value, advantage = rollout.flat(rollout.value), rollout.flat(advantage)
-        if not len(advantage):
+        if not ranks.count(len(advantage)):
             return {}  # all worlds were only reset
         returns = advantage + value
-        model.returns.update(returns)
+        model.returns.update(returns, ranks)
         target = (returns - model.returns.mean) / model.returns.std
-        advantage = (advantage - advantage.mean()) / (advantage.std(correction=0) + 1e-8)
+        advantage = (advantage - ranks.mean(advantage)) / (ranks.std(advantage) + 1e-8)
         action = rollout.flat(rollout.action)
         old_log_prob = model.policy(rollout.acted_on(model)).log_prob(action)
         clip_range, ent_coef = self._scheduled("clip_range"), self._scheduled("ent_coef")
         if s.target_kl is None:
             self.optimizer.param_groups[0]["lr"] = self._scheduled("learning_rate")
-        losses = []
+        losses, samples = [], []
         for _ in range(s.n_epochs):
-            for rows, features in rollout.minibatches(model, s.batch_size, self.generator):
+            for rows, features in rollout.minibatches(model, s.batch_size, self.generator, ranks):
                 policy, standard_value = self.explicit(features)
                 log_ratio = policy.log_prob(action[rows]) - old_log_prob[rows]
                 gain, slope = clipped_surrogate(log_ratio, advantage[rows], clip_range)
                 error = standard_value - target[rows]
-                share = 1 / len(error)
+                share = 1 / max(len(error), 1)  # a rank may have none in a small minibatch
                 # the gradient of -mean(gain) + vf_coef mean(error²) - ent_coef mean(entropy)
                 slopes = policy.slopes(action[rows], -share * slope, -share * ent_coef)
                 norm = self._descend(*slopes, 2 * share * s.vf_coef * error)
                 losses.append(torch.stack((-gain.mean(), error.square().mean(), norm)))
+                samples.append(len(error))
+            kl = ranks.average(_divergence(log_ratio).unsqueeze(0), samples[-1:])
             if s.target_kl is not None:
-                self._follow_kl(float(_divergence(log_ratio)), s.target_kl)
+                self._follow_kl(float(kl), s.target_kl)
         names = ("policy_loss", "value_loss", "gradient_norm")
-        return dict(zip(names, torch.stack(losses).mean(0).tolist(), strict=True)) | {
-            "kl": float(_divergence(log_ratio)),
-            "clip_fraction": float(((log_ratio.exp() - 1).abs() > clip_range).float().mean()),
-            "entropy": float(policy.entropy().mean()),
-            "explained_variance": explained_variance(value, returns),
+        clipped = ((log_ratio.exp() - 1).abs() > clip_range).float().mean()
+        last = ranks.average(torch.stack((clipped, policy.entropy().mean())).unsqueeze(0), samples[-1:])[0].tolist()
+        return dict(zip(names, ranks.average(torch.stack(losses), samples).mean(0).tolist(), strict=True)) | {
+            "kl": float(kl),
+            "clip_fraction": last[0],
+            "entropy": last[1],
+            "explained_variance": explained_variance(value, returns, ranks),
         }
 
     def _follow_kl(self, kl: float, target: float) -> None:

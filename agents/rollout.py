@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mprl.nn.recurrent import State
+from mprl.ranks import ALONE, Ranks
 
 if TYPE_CHECKING:
     from mprl.agents.actor_critic import ActorCritic
@@ -32,36 +33,40 @@ class Rollout:
     begins: Tensor | None  # where a step is the first of its episode; None where nothing remembers
     memory: State  # before the first step
 
-    def minibatches(self, model: ActorCritic, size: int, generator: torch.Generator) -> Iterator[tuple[Any, Tensor]]:
+    def minibatches(self, model: ActorCritic, size: int, generator: torch.Generator, ranks: Ranks = ALONE) -> Iterator[tuple[Any, Tensor]]:
         """All valid samples in random order, about `size` at a time; a last scrap is left out.
 
-        A network with a memory gets whole sequences, all steps of some worlds.
+        A network with a memory gets whole sequences, all steps of some worlds. Of several ranks each has its part of every minibatch,
+        so that all have as many of them.
 
         Yields:
             Indices (N,) into what `flat` gives, and what `seen` gives for them, (N, n).
         """
         if model.core is None and model.eyes is None:
             seen = self.seen(model)
-            for rows in self._shuffled(len(seen), size, generator):
+            for rows in self._shuffled(len(seen), size, generator, ranks):
                 yield rows, seen[rows]
         elif model.core is None:
             observed = self.flat(self.observations)
-            for rows in self._shuffled(len(observed), size, generator):
+            for rows in self._shuffled(len(observed), size, generator, ranks):
                 with torch.enable_grad():
                     features = model.features(observed[rows])
                 yield rows, features
         else:
             steps, worlds = self.valid.shape
-            for chosen in self._shuffled(worlds, max(1, size // steps), generator):
+            for chosen in self._shuffled(worlds, max(1, size // steps), generator, ranks):
                 yield self._rows(chosen), self.seen(model, chosen)
 
-    def _shuffled(self, count: int, size: int, generator: torch.Generator) -> Iterator[Any]:
-        if count <= size:
+    def _shuffled(self, count: int, size: int, generator: torch.Generator, ranks: Ranks) -> Iterator[Any]:
+        total = ranks.count(count)
+        if total <= size:
             yield slice(None)
             return
-        for rows in torch.randperm(count, generator=generator, device=self.valid.device).split(size):
-            if len(rows) >= size // 2:  # a scrap of a minibatch would make a noisy step
-                yield rows
+        order = torch.randperm(count, generator=generator, device=self.valid.device)
+        for begin in range(0, total, size):
+            end = min(begin + size, total)
+            if end - begin >= size // 2:  # a scrap of a minibatch would make a noisy step
+                yield order[begin * count // total : end * count // total]
 
     def seen(self, model: ActorCritic, worlds: Any = slice(None)) -> Tensor:
         """What policy and value are functions of at the valid samples of some worlds, (N, n); with a memory, as it is remembered now."""

@@ -145,11 +145,16 @@ def newest(folder: Path) -> tuple[Path, Path]:
 def save_checkpoint(agent: Agent, run: Path, keep: int) -> Path:
     """Write a checkpoint, make the run folder's own agent that of now, and remove all but the last `keep` checkpoints.
 
+    Of several processes all call it, and the first one writes.
+
     Raises:
         CheckpointError: a folder or file cannot be written.
     """
     inside = run / CHECKPOINTS
     target = inside / f"{_STEP}{agent.num_timesteps:09d}"
+    if agent.ranks.rank:
+        agent.save(target, training=True)
+        return target
     try:
         inside.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=inside, prefix=f".{target.name}."))

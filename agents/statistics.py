@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mprl.agents.environments import Step
+from mprl.ranks import ALONE, Ranks
 
 
 class EpisodeStatistics:
@@ -71,18 +72,24 @@ class EpisodeStatistics:
             total = (steps * value.float()).sum()
             self._info[key] = self._info[key] + total if key in self._info else total
 
-    def take(self) -> dict[str, float]:
+    def take(self, ranks: Ranks = ALONE) -> dict[str, float]:
         """Metrics since the last call: `return`, `episode_length` (the previous ones where no episode ended), `reward`, `env_…`.
 
-        The last two are means over all steps; those that only reset a world are none.
+        The last two are means over all steps, of all ranks; those that only reset a world are none.
         """
-        episodes, returns, lengths, rewards, steps = self._sums.tolist()
+        episodes, returns, lengths, rewards, steps = ranks.total(self._sums).tolist()
         if episodes:
             self._last = {"return": returns / episodes, "episode_length": lengths / episodes}
         steps = max(steps, 1.0)
         metrics = {**self._last, "episodes": episodes, "reward": rewards / steps}
-        if self._info:
-            names, values = zip(*self._info.items(), strict=True)
-            metrics |= dict(zip((f"env_{n}" for n in names), (torch.stack(values) / steps).tolist(), strict=True))
+        if ranks.size > 1:  # what is reported now and then may be so on one rank only
+            metrics |= {f"env_{name}": value / steps for name, value in ranks.totals(_numbers(self._info)).items()}
+        elif self._info:
+            metrics |= {f"env_{name}": value for name, value in _numbers(self._info, steps).items()}
         self._clear()
         return metrics
+
+
+def _numbers(tensors: dict[str, Tensor], divisor: float = 1.0) -> dict[str, float]:
+    """Numbers of a device, fetched at once."""
+    return dict(zip(tensors, (torch.stack(list(tensors.values())) / divisor).tolist(), strict=True)) if tensors else {}

@@ -37,9 +37,15 @@ def collect(agent: Agent) -> tuple[dict[str, Tensor], dict[str, Any]]:
         "device": agent.device.type,
         "seconds": agent.seconds,
         "torch_threads": agent.threads,
+        **({} if agent.ranks.size == 1 else {"processes": agent.ranks.size}),
         "learning_rates": {name: [group["lr"] for group in o.param_groups] for name, o in agent._optimizers().items()},
     }
     return tensors, numbers
+
+
+def of_rank(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Those of `collect` that each rank has its own of: worlds, episodes and random numbers."""
+    return {key: value for key, value in tensors.items() if not key.startswith(_OPTIMIZER)}
 
 
 def _beside_optimizers(agent: Agent) -> dict[str, Tensor]:
@@ -56,9 +62,10 @@ def restore(agent: Agent, tensors: dict[str, Tensor], numbers: dict[str, Any]) -
     Raises:
         CheckpointError: the state is of another number of worlds, another device, another environment or another network.
     """
+    same_ranks = numbers.get("processes", 1) == agent.ranks.size
     try:
         for key, found in (("num_envs", agent.batch.num_worlds), ("device", agent.device.type)):
-            if numbers[key] != found:
+            if numbers[key] != found and (same_ranks or key != "num_envs"):
                 what = f"learning was saved with {key} {numbers[key]}, here it is {found}"
                 raise CheckpointError(f"{what}; load with training=False to begin anew from its weights")
         if numbers["num_timesteps"] != agent.num_timesteps:
@@ -68,6 +75,16 @@ def restore(agent: Agent, tensors: dict[str, Tensor], numbers: dict[str, Any]) -
                 "saved with %s threads of torch, here are %s: learning goes on, but not bit for bit (torch.set_num_threads)",
                 numbers["torch_threads"], agent.threads,
             )  # fmt: skip
+        for name, optimizer in agent._optimizers().items():
+            _restore_optimizer(optimizer, f"{_OPTIMIZER}{name}.", tensors, numbers["learning_rates"][name])
+        agent.seconds = numbers["seconds"]
+        if not same_ranks:
+            log.info(
+                "Saved by %s process(es), here are %s: episodes begin anew, with other random numbers; all else goes on.",
+                numbers.get("processes", 1), agent.ranks.size,
+            )  # fmt: skip
+            agent.generator.manual_seed(agent._seed_now())
+            return
         if "observation" in tensors:
             if not agent.batch.has_state:
                 raise CheckpointError("the state of an environment was saved, this one has no set_state(); load with training=False")
@@ -78,10 +95,7 @@ def restore(agent: Agent, tensors: dict[str, Tensor], numbers: dict[str, Any]) -
         if "observation" in tensors:
             agent.batch.set_state(tensors)
             agent.observation = agent.batch.from_tensor(tensors["observation"])
-        for name, optimizer in agent._optimizers().items():
-            _restore_optimizer(optimizer, f"{_OPTIMIZER}{name}.", tensors, numbers["learning_rates"][name])
         agent._restore_extra_state({key.removeprefix(_EXTRA): value for key, value in tensors.items() if key.startswith(_EXTRA)})
-        agent.seconds = numbers["seconds"]
     except CheckpointError:
         raise
     except (LookupError, TypeError, ValueError, RuntimeError) as error:

@@ -59,6 +59,10 @@ class DeviceError(MprlError, RuntimeError):
     """The asked-for device is not there."""
 
 
+class DistributedError(MprlError, RuntimeError):
+    """Processes that learn together cannot find each other, or have lost each other."""
+
+
 class MissingPackageError(MprlError, ImportError):
     """A package that only this needs is not installed: says how to get it."""
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from mprl.ranks import ALONE, Ranks
+
 
 class RunningNormalizer(nn.Module):
     """Standardises values by the mean and variance of all that `update` has seen; part of the weights, never of the gradient.
@@ -31,14 +33,14 @@ class RunningNormalizer(nn.Module):
         return (self.variance + 1e-8).sqrt()
 
     @torch.no_grad()
-    def update(self, values: Tensor) -> None:
-        """Merge a batch (N, *shape) into the statistics (Chan et al. 1983)."""
-        if not values.numel():
+    def update(self, values: Tensor, ranks: Ranks = ALONE) -> None:
+        """Merge a batch (N, *shape), and those of the other ranks, into the statistics (Chan et al. 1983)."""
+        if not values.numel() and ranks.size == 1:
             self.count += len(values)
             return
-        variance, mean = torch.var_mean(values, dim=0, correction=0)
-        total = self.count + len(values)
-        share = (len(values) / total).to(values.dtype)
+        number, mean, variance = ranks.moments(values)
+        total = self.count + number
+        share = (number / total).to(values.dtype)
         delta = mean - self.mean
         self.variance += share * (variance - self.variance) + share * (1 - share) * delta.square()
         self.mean += share * delta

@@ -18,6 +18,7 @@ import torch
 from mujoco.batch import Batch
 from torch import Tensor
 
+from mprl import torchrun
 from mprl.errors import SettingError
 
 _log = logging.getLogger("mprl")
@@ -54,7 +55,7 @@ class CpuSimulation:
     Args:
         model: compiled from a spec that went through `watch_contacts`, if `contacts` is to be used.
         num_worlds: how many.
-        num_threads: of the pool; 0 for all cores. Results do not depend on it.
+        num_threads: of the pool; 0 for all cores, or this process's share of them under torchrun. Results do not depend on it.
     """
 
     def __init__(self, model: mujoco.MjModel, num_worlds: int, num_threads: int = 0) -> None:
@@ -65,7 +66,7 @@ class CpuSimulation:
         self.model = model
         self.num_worlds = num_worlds
         self.device = torch.device("cpu")
-        self._batch = Batch(model, num_worlds, num_threads)
+        self._batch = Batch(model, num_worlds, num_threads or torchrun.threads())
         self._qpos, self._qvel, self._force = (self._batch.bind(name) for name in ("qpos", "qvel", "xfrc_applied"))
         self._sensors = self._batch.bind("sensordata") if model.nsensordata else np.zeros((num_worlds, 0))
         addresses = [
