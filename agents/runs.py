@@ -60,6 +60,8 @@ class Plan:
     """How far it came when it last came to its end,"""
     ended_seconds: float = 0.0
     """and how much time it had spent on learning."""
+    job: str = ""
+    """Of several processes: what torchrun was told to do, so that it finds the run when it starts them anew."""
 
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.minutes is None):

@@ -97,8 +97,8 @@ class Ranks:
         """The bytes of the ranks after 0, on rank 0; nothing elsewhere."""
         return []
 
-    def hand_out(self, contents: Sequence[bytes]) -> bytes:
-        """Give the ranks after 0 their bytes, of `contents` on rank 0; what this rank was given."""
+    def hand_out(self, contents: Iterable[bytes]) -> bytes:
+        """Give the ranks after 0 their bytes, which rank 0 has, one after the other; what this rank was given."""
         return b""
 
     @contextlib.contextmanager
@@ -206,11 +206,11 @@ class Group(Ranks):
             return []
         return [self._receive(sizes[rank], rank) for rank in range(1, self.size)]
 
-    def hand_out(self, contents: Sequence[bytes]) -> bytes:
-        sizes = self.tell([len(content) for content in contents])
+    def hand_out(self, contents: Iterable[bytes]) -> bytes:
         if self.rank:
-            return self._receive(sizes[self.rank - 1], 0)
+            return self._receive(int.from_bytes(self._receive(8, 0)), 0)
         for rank, content in enumerate(contents, start=1):
+            self._send(len(content).to_bytes(8), rank)
             self._send(content, rank)
         return b""
 

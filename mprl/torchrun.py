@@ -14,12 +14,12 @@ import os
 import time
 from collections.abc import Iterator
 from datetime import timedelta
-
-import torch
-import torch.distributed as dist
+from typing import TYPE_CHECKING
 
 from mprl.errors import DeviceError, DistributedError
-from mprl.ranks import ALONE, Group, Ranks
+
+if TYPE_CHECKING:
+    from mprl.ranks import Group, Ranks
 
 FIND_WITHIN = timedelta(minutes=5)
 ANSWER_WITHIN = timedelta(minutes=30)  # rank 0 may evaluate or film meanwhile
@@ -28,6 +28,11 @@ ANSWER_WITHIN = timedelta(minutes=30)  # rank 0 may evaluate or film meanwhile
 def processes() -> int:
     """How many there are on all machines."""
     return _number("WORLD_SIZE", 1)
+
+
+def rank() -> int:
+    """Which of them this one is, from 0."""
+    return _number("RANK", 0)
 
 
 def here() -> int:
@@ -63,6 +68,8 @@ def own_device(device: str | None) -> str | None:
     """
     if processes() == 1 or device is None or not device.startswith("cuda"):
         return device
+    import torch
+
     found = torch.cuda.device_count()
     if device != "cuda":
         raise DeviceError(f"--device {device}: each of {processes()} processes needs a GPU of its own; give --device cuda")
@@ -81,9 +88,13 @@ def joined() -> Iterator[Ranks]:
     Raises:
         DistributedError: they cannot find each other.
     """
+    from mprl.ranks import ALONE
+
     if processes() == 1:
         yield ALONE
         return
+    import torch.distributed as dist
+
     log = logging.getLogger("mprl")
     level = log.level
     group = _find_each_other()
@@ -97,6 +108,11 @@ def joined() -> Iterator[Ranks]:
 
 
 def _find_each_other() -> Group:
+    import torch
+    import torch.distributed as dist
+
+    from mprl.ranks import Group
+
     address = f"{os.environ.get('MASTER_ADDR', '')}:{os.environ.get('MASTER_PORT', '')}"
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
     try:

@@ -25,8 +25,8 @@ from collections.abc import Sequence
 
 from gymnasium.error import DependencyNotInstalled
 
-from mprl import __version__
-from mprl.errors import MprlError, unknown_name
+from mprl import __version__, torchrun
+from mprl.errors import DistributedError, MprlError, unknown_name
 
 # Name of each command, which is its module too, and what it does.
 COMMANDS = {
@@ -78,6 +78,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     _log_to_standard_output()
     try:
         return run(args)
+    except DistributedError as error:
+        # all that are left lose the one that has ended: two of them say so, as the one may have been the first
+        return _fail(str(error), 2) if torchrun.rank() < 2 else 2
     except MprlError as error:
         return _fail(str(error), 2)
     except DependencyNotInstalled as error:  # what an environment of Gymnasium's needs, to draw for instance
@@ -115,7 +118,9 @@ def run(args: list[str]) -> int:
 
 
 def _fail(text: str, code: int) -> int:
-    print(f"mprl: {' '.join(text.split())}", file=sys.stderr)
+    line = f"mprl: {' '.join(text.split())}"
+    print(line, file=sys.stderr)
+    torchrun.note_error(line)
     return code
 
 

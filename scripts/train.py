@@ -1,15 +1,18 @@
 """`mprl train ENV_ID --agent NAME`: train an agent in any registered Gymnasium environment; `mprl train --resume DIR`: go on.
 
+`torchrun --nproc-per-node N -m mprl.scripts.train ENV_ID ...` trains in N processes, which do all of this together; the first one writes.
+
 The command line is parsed twice: which options there are depends on the environment and the agent, so their names are found first.
 """
 
 from __future__ import annotations
 
-if __name__ == "__main__" and not __package__:  # python scripts/train.py: the checkout is on the path, this folder is not
+if __name__ == "__main__":  # torchrun -m mprl.scripts.train
     import sys
     from pathlib import Path
 
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    if not __package__:  # python scripts/train.py: the checkout is on the path, this folder is not
+        sys.path[0] = str(Path(__file__).resolve().parents[1])
     from mprl.scripts.main import main as mprl
 
     sys.exit(mprl(["train", *sys.argv[1:]]))
@@ -17,6 +20,8 @@ if __name__ == "__main__" and not __package__:  # python scripts/train.py: the c
 import contextlib
 import dataclasses
 import functools
+import hashlib
+import logging
 import math
 import os
 import signal
@@ -28,7 +33,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from mprl.errors import CheckpointError, SettingError, unknown_name
+import mprl
+from mprl import torchrun
+from mprl.errors import CheckpointError, DistributedError, SettingError, unknown_name
 from mprl.scripts import environments, evaluate, resume
 from mprl.scripts.options import json_object, parse, settings_of_a_model
 from mprl.scripts.tables import table
@@ -36,10 +43,14 @@ from mprl.scripts.tables import table
 if TYPE_CHECKING:
     from gymnasium.envs.registration import EnvSpec
 
-    from mprl.agents.agent import Agent
+    from mprl.agents.agent import Agent, Callback
+    from mprl.agents.callbacks import Checkpoint
     from mprl.agents.runs import Plan
     from mprl.envs.wrappers import Source
     from mprl.perception.plug import Perception
+    from mprl.ranks import Ranks
+
+log = logging.getLogger(__name__)
 
 DEFAULT_AGENT = "ppo"
 NEW_EYES = ("pixels", "stack", "grey", "crop", "camera", "features", "network")  # options of a perception model that is made anew
@@ -61,7 +72,7 @@ class Options:
     minutes: Annotated[float | None, tyro.conf.arg(metavar="M", help_behavior_hint="")] = None
     """time to train for, instead of --steps"""
     num_envs: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
-    """worlds stepped together; by default the preset's, or 64 where the environment is batched itself and 16 where it is not"""
+    """worlds stepped together, over all processes; by default the preset's, or 64 where the environment is batched itself, else 16"""
     device: Annotated[str | None, tyro.conf.arg(metavar="D", help_behavior_hint="")] = None
     """cpu or cuda; by default cpu"""
     seed: int = 0
@@ -103,14 +114,25 @@ class Options:
 
 def main(argv: Sequence[str]) -> int:
     """Run `mprl train`."""
-    if resume.is_asked_for(argv):
-        return resume.main(argv)
-    options = read(argv)
-    folder = free_folder(options.out or default_folder(options.env_id, options.agent))
-    agent = make_agent(options)
-    ended = train(agent, folder, plan(options))
-    summarise(agent, folder)
-    return ended
+    with torchrun.joined() as ranks:
+        if resume.is_asked_for(argv):
+            return resume.main(argv, ranks)
+        with ranks.agreed():
+            options = read(argv)
+            asked = dataclasses.replace(plan(options), job=job(options, ranks))
+            folder = options.out or default_folder(options.env_id, options.agent)
+            goes_on = ranks.rank == 0 and bool(asked.job) and torchrun.restarts() > 0 and resume.is_of(asked.job, folder)
+        if ranks.any(goes_on):
+            return resume.resume(folder, ranks)
+        with ranks.agreed():
+            if ranks.rank == 0:
+                free_folder(folder)
+            agent = make_agent(options, ranks)
+        ranks.require_same(told(agent, asked))
+        ended = train(agent, folder, asked)
+        if ranks.rank == 0:
+            summarise(agent, folder)
+        return ended
 
 
 # --- the command line --------------------------------------------------------------------------------------------------------
@@ -222,23 +244,55 @@ def check_device(device: str | None) -> None:
         available(device)
 
 
+def job(options: Any, ranks: Ranks) -> str:
+    """Names what torchrun was told to do, so that processes that it starts anew know their own run; '' of a single process.
+
+    Raises:
+        SettingError: torchrun is to start them anew, and the run folder's name would be another one then.
+    """
+    if ranks.size == 1:
+        return ""
+    if torchrun.may_restart() and options.out is None:
+        raise SettingError("torchrun --max-restarts goes on with the run in its folder: give --out too")
+    return hashlib.sha256(f"{torchrun.job()} {options}".encode()).hexdigest()
+
+
+def told(agent: Agent, plan: Plan) -> dict[str, Any]:
+    """What all processes of a run need to have in common, by name."""
+    import torch
+
+    nested = {**agent.config, "plan": dataclasses.asdict(plan), "mprl": mprl.__version__, "torch": torch.__version__}
+    flat: dict[str, Any] = {}
+    for name, value in nested.items():
+        flat |= {f"{name}.{key}": inner for key, inner in value.items()} if isinstance(value, dict) else {name: value}
+    return flat
+
+
 # --- training ----------------------------------------------------------------------------------------------------------------
 
 
-def make_agent(options: Any) -> Agent:
-    """The agent, in a batch of the environment."""
-    from mprl.agents import find_agent
+def make_agent(options: Any, ranks: Ranks | None = None) -> Agent:
+    """The agent, in a batch of the environment; of several processes each has its share of the worlds.
 
-    kind = find_agent(options.agent)
+    Raises:
+        SettingError: there are fewer worlds than processes.
+    """
+    from mprl.agents import find_agent
+    from mprl.ranks import ALONE
+
+    ranks = ranks or ALONE
+    kind, device, total = find_agent(options.agent), torchrun.own_device(options.device), worlds(options)
+    if total < ranks.size:
+        raise SettingError(f"--num-envs {total}: {ranks.size} processes need a world each at least")
     source, loaded = eyes(options)
-    env = environments.make(options.env_id, worlds(options), options.device, source, **environments.changed(options.env))
+    env = environments.make(options.env_id, ranks.share(total), device, source, **environments.changed(options.env))
     perception = loaded
     if source is not None and loaded is None:
         perception = new_eyes(options, source, env)
     settings = {field.name: getattr(options.agent_settings, field.name) for field in dataclasses.fields(options.agent_settings)}
-    agent = kind(env, seed=options.seed, device=options.device, perception=perception, **settings)
+    agent = kind(env, seed=options.seed, device=device, perception=perception, **settings)
     agent.env_id = options.env_id  # with its module, so that `mprl evaluate` finds it too
-    return agent
+    return agent.join(ranks, total)
 
 
 def eyes(options: Any) -> tuple[Source | None, Perception | None]:
@@ -338,22 +392,36 @@ def free_folder(folder: Path) -> Path:
 def train(agent: Agent, folder: Path, plan: Plan) -> int:
     """Train into a run folder, with a live display; Ctrl-C and SIGTERM end it early, with everything saved.
 
+    Of several processes all call it, and the first one writes.
+
     Returns:
         Exit code: 0, or 128 + the signal that ended it.
+
+    Raises:
+        DistributedError: another process has ended.
     """
     from mprl.agents.runs import alone, checkpoints_of, save_checkpoint, steps_of
     from mprl.scripts.plots import learning_curve
 
-    plan.write(folder)  # says at once when the folder cannot be written to
-    with alone(folder):
-        if not agent.num_timesteps:
-            save_checkpoint(agent, folder, plan.keep_checkpoints)
+    leads = agent.ranks.rank == 0
+    with contextlib.ExitStack() as stack:
+        with agent.ranks.agreed():
+            if leads:
+                plan.write(folder)  # says at once when the folder cannot be written to
+                stack.enter_context(alone(folder))
         try:
+            if not agent.num_timesteps:
+                save_checkpoint(agent, folder, plan.keep_checkpoints)
             number = _learn(agent, folder, plan)
         except OSError as error:  # a write that fails late, on a full disk, does not say of which file
             error.filename = error.filename or os.fspath(folder)
             raise
-        learning_curve(folder / "metrics.csv", folder / "learning_curve.png", f"{agent.env_id} · {agent.name}")
+        except DistributedError as error:
+            raise DistributedError(f"{error}; to go on from the last checkpoint: the same command with --resume {folder} alone") from None
+        if leads:
+            learning_curve(folder / "metrics.csv", folder / "learning_curve.png", f"{agent.env_id} · {agent.name}")
+    if not leads:
+        return 0 if number is None else 128 + number
     if number is None:
         dataclasses.replace(plan, ended_steps=agent.num_timesteps, ended_seconds=agent.seconds).write(folder)
         return 0
@@ -364,36 +432,54 @@ def train(agent: Agent, folder: Path, plan: Plan) -> int:
 
 def _learn(agent: Agent, folder: Path, plan: Plan) -> int | None:
     """Learn and write; the number of the signal that ended it, or None."""
-    from mprl.agents.callbacks import Checkpoint, Evaluation, RunWriter, StopTraining, Video, all_of
-    from mprl.agents.progress import ProgressDisplay
+    from mprl.agents.callbacks import Checkpoint, all_of
 
     seconds = None if plan.minutes is None else 60.0 * plan.minutes
+    checkpoint = Checkpoint(folder, plan.checkpoint_every, plan.keep_checkpoints)
+    if agent.ranks.size > 1:
+        log.info("Learning in %s processes, %s worlds in all.", agent.ranks.size, f"{agent.num_worlds:,}")
     with contextlib.ExitStack() as stack:
-        stopped = stack.enter_context(stopping())
-        writer, display = RunWriter(folder, agent.num_timesteps), ProgressDisplay(plan.steps, seconds)
-        stack.callback(writer.close)
-        stack.callback(display.close)
-        make_env = functools.partial(evaluate.environment, agent.config, EVALUATION_EPISODES)
-        evaluation = Evaluation(folder, make_env, plan.evaluate_every, EVALUATION_EPISODES)
-        early = StopTraining(plan.stop_at, plan.patience, folder, agent.num_timesteps)
-        video = Video(folder / "videos", functools.partial(make_env, render_mode="rgb_array"), plan.video_every)
-        if plan.video_every and not agent.num_timesteps:
-            video.film(agent)  # says now that it cannot be done, and shows where it began
-        checkpoint = Checkpoint(folder, plan.checkpoint_every, plan.keep_checkpoints)
-        # what a checkpoint holds is in the metrics before it: the rows up to it stay when the run goes on from there
-        go_on = all_of(evaluation, early, video, writer, display, checkpoint, lambda agent, metrics: stopped() is None)
+        stopped = stack.enter_context(stopping(agent.ranks.rank == 0))
+        go_on = all_of(checkpoint, lambda agent, metrics: stopped() is None)
+        if agent.ranks.rank == 0:
+            go_on = _writing(agent, folder, plan, checkpoint, stopped, stack)
         agent.learn(
             None if plan.steps is None else plan.steps - agent.num_timesteps,
             max_seconds=None if seconds is None else seconds - agent.seconds,
             callback=go_on,
         )
         checkpoint.finish(agent)
-        return stopped()
+        number = stopped()
+    numbers = [each for each in agent.ranks.counts(number or 0) if each]  # a signal may have come to one process only
+    return numbers[0] if numbers else None
+
+
+def _writing(agent: Agent, folder: Path, plan: Plan, checkpoint: Checkpoint, stopped: Callable[[], int | None], stack: Any) -> Callback:
+    """What happens after each iteration in the process that writes."""
+    from mprl.agents.callbacks import Evaluation, RunWriter, StopTraining, Video, all_of
+    from mprl.agents.progress import ProgressDisplay
+
+    seconds = None if plan.minutes is None else 60.0 * plan.minutes
+    writer, display = RunWriter(folder, agent.num_timesteps), ProgressDisplay(plan.steps, seconds)
+    stack.callback(writer.close)
+    stack.callback(display.close)
+    make_env = functools.partial(evaluate.environment, agent.config, EVALUATION_EPISODES)
+    evaluation = Evaluation(folder, make_env, plan.evaluate_every, EVALUATION_EPISODES)
+    early = StopTraining(plan.stop_at, plan.patience, folder, agent.num_timesteps)
+    video = Video(folder / "videos", functools.partial(make_env, render_mode="rgb_array"), plan.video_every)
+    if plan.video_every and not agent.num_timesteps:
+        video.film(agent)  # says now that it cannot be done, and shows where it began
+    # what a checkpoint holds is in the metrics before it: the rows up to it stay when the run goes on from there
+    return all_of(evaluation, early, video, writer, display, checkpoint, lambda agent, metrics: stopped() is None)
 
 
 @contextlib.contextmanager
-def stopping() -> Iterator[Callable[[], int | None]]:
-    """Within, the first Ctrl-C or SIGTERM only makes the yielded function return its number; a second one acts as usual."""
+def stopping(tells: bool = True) -> Iterator[Callable[[], int | None]]:
+    """Within, the first Ctrl-C or SIGTERM only makes the yielded function return its number; a second one acts as usual.
+
+    Args:
+        tells: print that it stops.
+    """
     received: list[int] = []
     signals = (signal.SIGINT, signal.SIGTERM)
     try:
@@ -404,7 +490,8 @@ def stopping() -> Iterator[Callable[[], int | None]]:
             for each, handler in before.items():
                 signal.signal(each, handler)
             with contextlib.suppress(RuntimeError):  # the signal came while something else was being printed
-                print("Stopping after this iteration ...")
+                if tells:
+                    print("Stopping after this iteration ...")
 
         for number in signals:
             signal.signal(number, remember)
