@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mprl.nn.recurrent import State
-from mprl.ranks import ALONE, Ranks
+from mprl.ranks import ALONE, Ranks, dealt
 
 if TYPE_CHECKING:
     from mprl.agents.actor_critic import ActorCritic
@@ -58,15 +58,15 @@ class Rollout:
                 yield self._rows(chosen), self.seen(model, chosen)
 
     def _shuffled(self, count: int, size: int, generator: torch.Generator, ranks: Ranks) -> Iterator[Any]:
-        total = ranks.count(count)
-        if total <= size:
+        counts = ranks.counts(count)
+        if sum(counts) <= size:
             yield slice(None)
             return
-        order = torch.randperm(count, generator=generator, device=self.valid.device)
-        for begin in range(0, total, size):
-            end = min(begin + size, total)
-            if end - begin >= size // 2:  # a scrap of a minibatch would make a noisy step
-                yield order[begin * count // total : end * count // total]
+        order, begin = torch.randperm(count, generator=generator, device=self.valid.device), 0
+        for parts in dealt(counts, size):
+            if sum(parts) >= size // 2:  # a scrap of a minibatch would make a noisy step
+                yield order[begin : begin + parts[ranks.rank]]
+            begin += parts[ranks.rank]
 
     def seen(self, model: ActorCritic, worlds: Any = slice(None)) -> Tensor:
         """What policy and value are functions of at the valid samples of some worlds, (N, n); with a memory, as it is remembered now."""

@@ -33,7 +33,7 @@ def collect(agent: Agent) -> tuple[dict[str, Tensor], dict[str, Any]]:
     tensors |= {f"{_EXTRA}{key}": value for key, value in agent._extra_state().items()}
     numbers = {
         "num_timesteps": agent.num_timesteps,
-        "num_envs": agent.batch.num_worlds,
+        "num_envs": agent.num_worlds,
         "device": agent.device.type,
         "seconds": agent.seconds,
         "torch_threads": agent.threads,
@@ -64,7 +64,7 @@ def restore(agent: Agent, tensors: dict[str, Tensor], numbers: dict[str, Any]) -
     """
     same_ranks = numbers.get("processes", 1) == agent.ranks.size
     try:
-        for key, found in (("num_envs", agent.batch.num_worlds), ("device", agent.device.type)):
+        for key, found in (("num_envs", agent.num_worlds), ("device", agent.device.type)):
             if numbers[key] != found and (same_ranks or key != "num_envs"):
                 what = f"learning was saved with {key} {numbers[key]}, here it is {found}"
                 raise CheckpointError(f"{what}; load with training=False to begin anew from its weights")

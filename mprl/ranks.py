@@ -125,6 +125,26 @@ class Ranks:
 ALONE = Ranks()
 
 
+def dealt(counts: Sequence[int], size: int) -> Iterator[list[int]]:
+    """Deal out what the ranks have, `size` at a time and the rest at last: how many of each rank's are in turn, as even as can be.
+
+    Args:
+        counts: how many each rank has.
+    """
+    total, taken = sum(counts), [0] * len(counts)
+    for end in (*range(size, total, size), total):
+        owed = [end * count - total * had for count, had in zip(counts, taken, strict=True)]  # in parts of 1 / total
+        part = [max(0, each // total) for each in owed]
+        while missing := end - sum(taken) - sum(part):
+            step = 1 if missing > 0 else -1
+            at = max(
+                (rank for rank in range(len(part)) if part[rank] + step >= 0), key=lambda rank: step * (owed[rank] - total * part[rank])
+            )
+            part[at] += step
+        taken = [had + more for had, more in zip(taken, part, strict=True)]
+        yield part
+
+
 class Group(Ranks):
     """Many processes.
 
@@ -176,11 +196,12 @@ class Group(Ranks):
         numbers = means.new_tensor(samples).view(-1, *(1,) * (means.ndim - 1))
         sums = torch.where(numbers > 0, means * numbers, 0.0)  # a mean over nothing is not a number
         found = self.total(torch.cat((sums.flatten(), numbers.flatten())))
-        return found[: means.numel()].view(means.shape) / found[means.numel() :].view(numbers.shape)
+        return found[: means.numel()].view(means.shape) / found[means.numel() :].view(numbers.shape).clamp(min=1)
 
     def average_gradient(self, gradient: Tensor, samples: int) -> None:
-        found = self.total(torch.cat((gradient * samples, gradient.new_tensor([samples]))))
-        torch.div(found[:-1], found[-1], out=gradient)
+        weighed = gradient * samples if samples else torch.zeros_like(gradient)  # over nothing it is not a number
+        found = self.total(torch.cat((weighed, gradient.new_tensor([samples]))))
+        torch.div(found[:-1], found[-1].clamp(min=1), out=gradient)
 
     def totals(self, numbers: Mapping[str, float]) -> dict[str, float]:
         sums: dict[str, float] = {}

@@ -138,3 +138,38 @@ def warp_installed() -> None:
 def device(request: pytest.FixtureRequest) -> str:
     """Where Warp runs: on its own CPU device in the slow tests, on a GPU in those that need one."""
     return str(request.param)
+
+
+@pytest.fixture
+def in_ranks() -> Callable[..., list[Any]]:
+    """`in_ranks(2, work)` is what `work(ranks)` gives on each of two ranks: threads here, which talk through gloo as processes do."""
+    import threading
+    from datetime import timedelta
+
+    import torch.distributed as dist
+
+    from mprl.ranks import Group
+
+    def run(size: int, work: Callable[[Any], Any]) -> list[Any]:
+        store, found = dist.HashStore(), [None] * size
+        errors: list[BaseException] = []
+
+        def one(rank: int) -> None:
+            group = None
+            try:
+                group = Group(dist.ProcessGroupGloo(store, rank, size, timedelta(seconds=120)))
+                found[rank] = work(group)
+            except BaseException as error:
+                errors.append(error)
+            del group
+
+        threads = [threading.Thread(target=one, args=(rank,)) for rank in range(size)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if errors:
+            raise errors[0]
+        return found
+
+    return run
