@@ -359,6 +359,24 @@ class SoakOptions(Options):
     """the table: memory, episodes and divergences as they go; kept where Ctrl-C ends it"""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ScalingOptions(Options):
+    """Several processes: PPO in one and in several with the same worlds in all, the share of time that they wait for each other."""
+
+    motion: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE", help_behavior_hint="")] = None
+    """what is learned; by default humanoid3d_walk.txt in $MPRL_MOCAP, or the shipped walk"""
+    num_envs: Annotated[int, tyro.conf.arg(metavar="N")] = 256
+    """worlds, over all processes"""
+    processes: Annotated[int, tyro.conf.arg(metavar="N")] = 2
+    """how many learn together"""
+    iterations: Annotated[int, tyro.conf.arg(metavar="N")] = 20
+    """of each run"""
+    rounds: Annotated[int, tyro.conf.arg(metavar="N")] = 3
+    """runs of each way"""
+    device: Annotated[str | None, tyro.conf.arg(metavar="D", help_behavior_hint="")] = None
+    """cpu or cuda, a GPU for each process; by default cpu"""
+
+
 def main(argv: Sequence[str]) -> int:
     """Run `mprl benchmark`."""
     commands: dict[str, tuple[type[Options], Callable[[Any], Measured]]] = {
@@ -385,6 +403,7 @@ def main(argv: Sequence[str]) -> int:
         "skill": (SkillOptions, skill),
         "seeing": (SeeingOptions, seeing),
         "soak": (SoakOptions, soak),
+        "scaling": (ScalingOptions, scaling),
     }
     if not argv or argv[0] in ("-h", "--help"):
         rows = "\n".join(f"  {name:<10} {options.__doc__}" for name, (options, _) in commands.items())
@@ -604,6 +623,14 @@ def soak(options: SoakOptions) -> Measured:
     return measure(o.motion or default_motion(), o.agent, o.steps, o.every, o.num_envs, o.threads, o.out)
 
 
+def scaling(options: ScalingOptions) -> Measured:
+    """Figures of several processes."""
+    from mprl.scripts.benchmarks.scaling import measure
+
+    o = options
+    return measure(o.motion or default_motion(), o.num_envs, o.processes, o.iterations, o.rounds, o.device)
+
+
 def default_motion() -> str:
     """The walk that DeepMimic's figures are of, where $MPRL_MOCAP has it; otherwise our own."""
     file = Path(os.environ.get("MPRL_MOCAP", "")) / "humanoid3d_walk.txt"
@@ -633,6 +660,9 @@ def _check(options: Options) -> None:
         "steps",
         "every",
         "cycles",
+        "processes",
+        "iterations",
+        "rounds",
     ):
         value = getattr(options, name, None)
         if value is not None and not (value > 0 and math.isfinite(value)):

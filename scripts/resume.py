@@ -55,10 +55,17 @@ def main(argv: Sequence[str], ranks: Ranks) -> int:
 
 
 def is_of(job: str, folder: Path) -> bool:
-    """Whether a folder holds a run of this job (`train.job`), with a checkpoint to go on from."""
+    """Whether a folder holds a run of this job (`train.job`)."""
     from mprl.agents import runs
 
-    return bool((folder / runs.PLAN).is_file() and runs.checkpoints_of(folder) and runs.Plan.read(folder).job == job)
+    return bool(job) and (folder / runs.PLAN).is_file() and runs.Plan.read(folder).job == job
+
+
+def can_go_on(run: Path) -> bool:
+    """Whether a run has a checkpoint yet."""
+    from mprl.agents import runs
+
+    return bool(runs.checkpoints_of(run))
 
 
 def resume(

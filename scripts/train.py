@@ -121,11 +121,12 @@ def main(argv: Sequence[str]) -> int:
             options = read(argv)
             asked = dataclasses.replace(plan(options), job=job(options, ranks))
             folder = options.out or default_folder(options.env_id, options.agent)
-            goes_on = ranks.rank == 0 and bool(asked.job) and torchrun.restarts() > 0 and resume.is_of(asked.job, folder)
-        if ranks.any(goes_on):
+            begun = ranks.rank == 0 and torchrun.restarts() > 0 and resume.is_of(asked.job, folder)
+        folder = Path(ranks.tell(os.fspath(folder)))
+        if ranks.any(begun and resume.can_go_on(folder)):
             return resume.resume(folder, ranks)
         with ranks.agreed():
-            if ranks.rank == 0:
+            if ranks.rank == 0 and not begun:
                 free_folder(folder)
             agent = make_agent(options, ranks)
         ranks.require_same(told(agent, asked))
@@ -261,7 +262,8 @@ def told(agent: Agent, plan: Plan) -> dict[str, Any]:
     """What all processes of a run need to have in common, by name."""
     import torch
 
-    nested = {**agent.config, "plan": dataclasses.asdict(plan), "mprl": mprl.__version__, "torch": torch.__version__}
+    nested = {**agent.config, "env_kwargs": evaluate.settings_of(agent.config), "plan": dataclasses.asdict(plan)}
+    nested |= {"mprl": mprl.__version__, "torch": torch.__version__}
     flat: dict[str, Any] = {}
     for name, value in nested.items():
         flat |= {f"{name}.{key}": inner for key, inner in value.items()} if isinstance(value, dict) else {name: value}
@@ -417,7 +419,8 @@ def train(agent: Agent, folder: Path, plan: Plan) -> int:
             error.filename = error.filename or os.fspath(folder)
             raise
         except DistributedError as error:
-            raise DistributedError(f"{error}; to go on from the last checkpoint: the same command with --resume {folder} alone") from None
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun ends all when one has ended: this is told first
+            raise DistributedError(f"{error}; to go on from the last checkpoint give --resume {folder} and no other options") from None
         if leads:
             learning_curve(folder / "metrics.csv", folder / "learning_curve.png", f"{agent.env_id} · {agent.name}")
     if not leads:
