@@ -130,26 +130,29 @@ class Study:
         folder: where the file is, or will be.
         space: where to look; see `search_space`.
         seed: of the proposals.
+        joins: another process searches there already: this one helps it, through Optuna's own storage in that file.
 
     Raises:
         MissingPackageError: Optuna is not installed.
         SettingError: the folder holds something else.
     """
 
-    def __init__(self, folder: Path, space: Space, seed: int = 0) -> None:
+    def __init__(self, folder: Path, space: Space, seed: int = 0, joins: bool = False) -> None:
         self._optuna = extras.load("optuna", "tuning needs", "tune")
         self._optuna.logging.set_verbosity(self._optuna.logging.ERROR)
         self._backend = extras.load("optuna.storages.journal", "tuning needs", "tune")
-        self.space, self.seed = space, seed
+        self.space, self.seed, self.joins = space, seed, joins
         path = folder / STUDY
-        _forget_half_a_line(path)
+        if not joins:
+            _forget_half_a_line(path)
         try:
             storage = self._optuna.storages.JournalStorage(self._backend.JournalFileBackend(str(path)))
             pruner = self._optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=2)
             self._study = self._optuna.create_study(
                 storage=storage, study_name="mprl", load_if_exists=True, direction="maximize", pruner=pruner
             )
-            self._take_up()
+            if not joins:
+                self._take_up()
         except (KeyError, ValueError, TypeError) as error:
             raise SettingError(f"{path}: is not the file of a study: {' '.join(str(error).split())[:100]}") from None
 
@@ -161,13 +164,19 @@ class Study:
             if len(trial.params) == len(self.space):
                 self._study.enqueue_trial(trial.params)
 
+    def _ended(self) -> list[Any]:
+        ended = [trial for trial in self._study.trials if trial.state.is_finished()]
+        return [trial for trial in ended if trial.state != self._optuna.trial.TrialState.FAIL or "error" in trial.user_attrs]
+
+    def begun(self) -> int:
+        """How many trials came to an end or are under way, in whatever process."""
+        return len(self._ended()) + sum(trial.state == self._optuna.trial.TrialState.RUNNING for trial in self._study.trials)
+
     def outcomes(self) -> list[Outcome]:
         """Of all trials that came to an end, in turn."""
         states = self._optuna.trial.TrialState
-        ended = [trial for trial in self._study.trials if trial.state.is_finished()]
-        ended = [trial for trial in ended if trial.state != states.FAIL or "error" in trial.user_attrs]
         found = []
-        for number, trial in enumerate(ended, start=1):
+        for number, trial in enumerate(self._ended(), start=1):
             settings = suggest(self._optuna.trial.FixedTrial(trial.params), self.space)
             evaluations = tuple(trial.intermediate_values[step] for step in sorted(trial.intermediate_values))
             state = {states.COMPLETE: "complete", states.PRUNED: "pruned"}.get(trial.state, "failed")
@@ -194,6 +203,9 @@ class Study:
         seed = int(np.random.SeedSequence((self.seed, count)).generate_state(1)[0])
         self._study.sampler = self._optuna.samplers.TPESampler(seed=seed)
         trial = self._study.ask()
+        if self.joins:  # another process may have begun one after as many
+            seed = int(np.random.SeedSequence((self.seed, count, 1 + trial.number)).generate_state(1)[0])
+            self._study.sampler = self._optuna.samplers.TPESampler(seed=seed)
         states = self._optuna.trial.TrialState
         pruned = False
 
@@ -214,7 +226,7 @@ class Study:
             if not scores and not pruned:
                 raise SettingError("a trial ended before its first evaluation: give more --steps or fewer --evaluations")
             self._study.tell(trial, None if pruned else later_half(scores), states.PRUNED if pruned else states.COMPLETE)
-        return self.outcomes()[-1]
+        return self.outcomes()[[each.number for each in self._ended()].index(trial.number)]
 
 
 def later_half(scores: tuple[float, ...] | list[float]) -> float:

@@ -247,7 +247,7 @@ class Group(Ranks):
         told = self._exchange(None if mistake is None else str(mistake))
         if self.rank:
             raise SystemExit(2)
-        if mistake is not None and all(text == told[0] for text in told):
+        if mistake is not None:
             raise mistake
         rank, text = next((rank, text) for rank, text in enumerate(told) if text is not None)
         raise SettingError(f"rank {rank} of {self.size}: {text}")

@@ -14,6 +14,7 @@ if __name__ == "__main__" and not __package__:  # python scripts/tune.py: the ch
 
     sys.exit(mprl(["tune", *sys.argv[1:]]))
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -68,7 +69,8 @@ class Options:
     space: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
     """where to look, a file like agents/presets/search.toml, which is the default"""
     resume: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
-    """go on with the search in this folder; only --trials, its new end, can be given too"""
+    """go on with the search in this folder; only --trials, its new end, can be given too, and --join: another process, on this machine or
+    another one with the same folder, searches there already, and this one helps it"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +79,7 @@ class Resume:
 
     resume: Path
     trials: int | None = None
+    join: bool = False
 
 
 def main(argv: Sequence[str]) -> int:
@@ -90,13 +93,13 @@ def main(argv: Sequence[str]) -> int:
 
 
 def resume(argv: Sequence[str]) -> int:
-    """Go on with a search as it was begun."""
+    """Go on with a search as it was begun, or help one that goes on."""
     from mprl.files import read_json
 
     for word in argv:
-        if word.startswith("--") and word.partition("=")[0] not in ("--resume", "--trials"):
+        if word.startswith("--") and word.partition("=")[0] not in ("--resume", "--trials", "--join"):
             raise SettingError(
-                f"{word.partition('=')[0]} cannot be given with --resume: the search goes on as it was begun; only --trials can"
+                f"{word.partition('=')[0]} cannot be given with --resume: the search goes on as it was begun; only --trials and --join can"
             )
     given = parse(Resume, "mprl tune", argv)
     if not (given.resume / ASKED).is_file():
@@ -106,7 +109,7 @@ def resume(argv: Sequence[str]) -> int:
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words) or not isinstance(space, dict):
         raise CheckpointError(f"{given.resume / ASKED}: not a search of mprl; is the file cut off?")
     options = read(words)
-    return tune(options if given.trials is None else dataclasses.replace(options, trials=given.trials), space, given.resume)
+    return tune(options if given.trials is None else dataclasses.replace(options, trials=given.trials), space, given.resume, given.join)
 
 
 def read(argv: Sequence[str]) -> Any:
@@ -174,8 +177,11 @@ def _differing(settings: Any, others: Any) -> dict[str, Any]:
     }
 
 
-def tune(options: Any, space: dict[str, Any], folder: Path) -> int:
+def tune(options: Any, space: dict[str, Any], folder: Path, joins: bool = False) -> int:
     """Search, and say what was found.
+
+    Args:
+        joins: beside another process.
 
     Returns:
         Exit code: 0, or 128 + the signal that ended it.
@@ -186,9 +192,9 @@ def tune(options: Any, space: dict[str, Any], folder: Path) -> int:
     steps = options.steps or find_agent(options.agent).training_preset(environments.find(options.env_id).id).get(
         "steps", train.DEFAULT_STEPS
     )
-    with runs.alone(folder), train.stopping() as stopped:
-        study = Study(folder, space, options.seed)
-        while len(study.outcomes()) < options.trials and stopped() is None:
+    with contextlib.nullcontext() if joins else runs.alone(folder), train.stopping() as stopped:
+        study = Study(folder, space, options.seed, joins)
+        while study.begun() < options.trials and stopped() is None:
             outcome = study.run(lambda settings, report: _attempt(options, settings, steps, report, stopped))
             if outcome is not None:
                 _tell(outcome, options.trials, study.best())

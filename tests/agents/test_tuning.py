@@ -67,6 +67,25 @@ def test_interrupted_between_two_trials_it_goes_on_to_the_same_end(tmp_path):
     assert proposals(Study(tmp_path / "whole", SPACE, seed=5), 0) == whole
 
 
+def test_another_process_joins_a_search(tmp_path):
+    """It tries other settings meanwhile, and both know what came of all; each says of its own trial what came of it."""
+    first, found = Study(tmp_path, SPACE), {}
+
+    def beside(settings: dict[str, Any], report: Any) -> list[float]:
+        second = Study(tmp_path, SPACE, joins=True)
+        found["second"] = second.run(attempt)
+        found["begun"] = second.begun()
+        return attempt(settings, report)
+
+    found["first"] = first.run(beside)
+    assert found["begun"] == 2 and [(found[who].number, found[who].state) for who in ("first", "second")] == [
+        (1, "complete"),
+        (2, "complete"),
+    ]
+    assert [outcome.settings for outcome in first.outcomes()] == [found["first"].settings, found["second"].settings]
+    assert found["first"].settings != found["second"].settings
+
+
 @pytest.mark.parametrize("how", ["stopped", "killed", "killed while it wrote"])
 def test_interrupted_within_a_trial_it_tries_the_same_settings_again(tmp_path, how):
     (tmp_path / "whole").mkdir(), (tmp_path / "parts").mkdir()
