@@ -176,7 +176,7 @@ class Group(Ranks):
         own = values.double() if len(values) else values.new_zeros((1, *values.shape[1:]), dtype=torch.float64)  # those count 0 times
         variance, mean = torch.var_mean(own, dim=0, correction=0)
         found = self._gathered(torch.cat((numbers, mean.flatten(), variance.flatten())))
-        number, means, variances = found[:, :1], *found[:, 1:].chunk(2, dim=1)
+        number, (means, variances) = found[:, :1], found[:, 1:].chunk(2, dim=1)
         share = number / number.sum()
         mean = (share * means).sum(0)
         variance = (share * (variances + (means - mean).square())).sum(0)

@@ -117,6 +117,8 @@ def _find_each_other() -> Group:
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
     try:
         store, rank, size = next(iter(dist.rendezvous("env://", timeout=FIND_WITHIN)))
+        # torchrun keeps one store over its restarts, with the addresses of processes that have ended
+        store = dist.PrefixStore(f"attempt {restarts()}", store)
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=ANSWER_WITHIN)
     except (RuntimeError, ValueError) as error:
         why = " ".join(str(error).split())
