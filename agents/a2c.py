@@ -111,5 +111,5 @@ class A2C(OnPolicyAgent):
         norm = self._descend(*slopes, 2 * share * s.vf_coef * error)
         policy_loss = -(advantage * policy.log_prob(action)).mean()
         numbers = torch.stack((policy_loss, error.square().mean(), norm, policy.entropy().mean()))
-        numbers = ranks.average(numbers.unsqueeze(0), [len(target)])[0].tolist()
-        return dict(zip(("policy_loss", "value_loss", "gradient_norm", "entropy"), numbers, strict=True))
+        numbers = ranks.average(numbers.unsqueeze(0), [len(target)])[0]
+        return dict(zip(("policy_loss", "value_loss", "gradient_norm", "entropy"), numbers.tolist(), strict=True))

@@ -188,7 +188,7 @@ def _load(checkpoint: Path, ranks: Ranks) -> Agent:
         raise CheckpointError(f"{checkpoint}: holds no state of learning ({TRAINING} is missing)")
     torch.set_num_threads(training[1]["torch_threads"])  # sums of floats depend on how many there are
     train.check_device(training[1]["device"])
-    device = torchrun.own_device(training[1]["device"])
+    device = torchrun.own_device(training[1]["device"]) or "cpu"
     if config["num_envs"] < ranks.size:
         raise SettingError(f"{checkpoint}: {ranks.size} processes need a world each at least, the run has {config['num_envs']}")
     worlds = ranks.share(config["num_envs"])

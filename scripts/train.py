@@ -33,8 +33,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-import mprl
-from mprl import torchrun
+from mprl import __version__, torchrun
 from mprl.errors import CheckpointError, DistributedError, SettingError, unknown_name
 from mprl.scripts import environments, evaluate, resume
 from mprl.scripts.options import json_object, parse, settings_of_a_model
@@ -263,7 +262,7 @@ def told(agent: Agent, plan: Plan) -> dict[str, Any]:
     import torch
 
     nested = {**agent.config, "env_kwargs": evaluate.settings_of(agent.config), "plan": dataclasses.asdict(plan)}
-    nested |= {"mprl": mprl.__version__, "torch": torch.__version__}
+    nested |= {"mprl": __version__, "torch": torch.__version__}
     flat: dict[str, Any] = {}
     for name, value in nested.items():
         flat |= {f"{name}.{key}": inner for key, inner in value.items()} if isinstance(value, dict) else {name: value}
