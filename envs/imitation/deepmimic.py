@@ -38,6 +38,7 @@ from mprl.motion import MotionClip, MotionLibrary, Reference
 from mprl.motion.characters.character import Character
 from mprl.simulation.backends import make_simulation
 from mprl.simulation.cpu import CpuSimulation
+from mprl.simulation.graphs import Captured, CudaRecorder
 from mprl.simulation.rendering import Marker
 
 # rad around the clips' mean pose at an action of 1
@@ -171,6 +172,8 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         device: "cpu", "cuda", "cuda:0", ...
         backend: what simulates: "mujoco" on a CPU, "warp" on a GPU (and, slowly, on a CPU); "auto" goes by the device.
         num_threads: of the simulation; 0 for all cores. Results do not depend on it.
+        cuda_graphs: on a GPU, capture the whole step after a few. A task or sensor of your own must then keep what lives from step to
+            step in tensors, and ask the device nothing.
         render_mode: "rgb_array": `render()` gives frames (height, width, 3) uint8 of the first `render_worlds` worlds, the
             reference as a translucent figure.
         render_worlds: how many worlds `render()` shows; by default all of up to 9, else one.
@@ -214,6 +217,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         device: str | torch.device = "cpu",
         backend: str = "auto",
         num_threads: int = 0,
+        cuda_graphs: bool = True,
         render_mode: str | None = None,
         render_worlds: int | None = None,
         width: int = 640,
@@ -251,6 +255,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
 
         self.num_envs = num_envs
         self.output = output
+        self.cuda_graphs = cuda_graphs
         self.render_mode = render_mode
         self._reward = REWARDS[reward]
         self.control_step = 1.0 / CONTROL_RATE
@@ -260,8 +265,6 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self.reference_sync = reference_sync
         self.phase_observation, self.velocity_observation = phase_observation, velocity_observation
         self.max_episode_steps = max_episode_steps or max(1, round(time_limit * CONTROL_RATE))
-        default = AutoresetMode.SAME_STEP if output == "torch" else AutoresetMode.NEXT_STEP
-        self.set_autoreset_mode(default if autoreset_mode is None else autoreset_mode)
         self._render_size = (width, height)
         self._render_worlds = min(render_worlds or (num_envs if num_envs <= 9 else 1), num_envs)
         self._renderers: list[Any] = []
@@ -314,6 +317,8 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self._next_control = torch.zeros(num_envs, self.model.nu, device=self.device)
         self._new_qpos, self._new_qvel = torch.zeros_like(self._qpos), torch.zeros_like(self._qvel)
         self._sense(_ALL)
+        default = AutoresetMode.SAME_STEP if output == "torch" else AutoresetMode.NEXT_STEP
+        self.set_autoreset_mode(default if autoreset_mode is None else autoreset_mode)
 
     def _make_task(self) -> Task | None:
         """The goal beside imitation; here none."""
@@ -347,7 +352,12 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self._unchecked += 1
         if self._unchecked >= CHECK_EVERY:
             self.check()
-        wanted = self._targets(self._checked(actions))
+        stepped = (self._advance if self._captured is None else self._captured)(self._checked(actions))
+        return tuple(map(self._out, stepped))  # type: ignore[return-value]
+
+    def _advance(self, action: Tensor) -> tuple[Any, Tensor, Tensor, Tensor, dict[str, Any]]:
+        """`step` in tensors, of actions in [-1, 1]. On a GPU it is captured: it asks the device nothing and keeps nothing in Python."""
+        wanted = self._targets(action)
         control = self._within_torque_limits(wanted)
         self._ctrl.copy_(control)
         self.simulation.step(PHYSICS_RATE // CONTROL_RATE)
@@ -408,8 +418,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         else:
             observation = self._observe(_ALL)
             self._pending = ended
-        out = self._out
-        return out(observation), out(reward), out(terminated), out(truncated), out(info)
+        return observation, reward, terminated, truncated, info
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         if self.render_mode is None:
@@ -471,6 +480,8 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self.autoreset_mode = checks.autoreset(mode)
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
         self._ready = False
+        captures = self.device.type == "cuda" and self.cuda_graphs
+        self._captured = Captured(self._advance, self, CudaRecorder(self.device, (self._random,))) if captures else None
 
     def get_state(self) -> dict[str, Tensor]:
         """Everything that the future depends on, random generator included."""

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from mprl.errors import DeviceError, MprlError, SettingError
+from mprl.simulation.graphs import outside
 from mprl.simulation.probe import worst_states
 
 try:
@@ -218,11 +219,15 @@ class WarpSimulation:
         ]
         groups = wp.types.vector(length=6, dtype=float)(*(options.get("geomgroup") or [-1] * 6))
         distance = torch.empty(shape, device=self.device)
-        with self._on_device():
-            geom, normal = wp.empty(shape, dtype=int), wp.empty(shape, dtype=wp.vec3)
-            exclude = wp.full(shape[1], options.get("bodyexclude", -1), dtype=int)
-            static = options.get("flg_static", True)
-            mjw.rays(self._model, self._data, *vectors, groups, static, exclude, wp.from_torch(distance), geom, normal)
+        static = options.get("flg_static", True)
+
+        def cast() -> None:
+            with self._on_device():
+                geom, normal = wp.empty(shape, dtype=int), wp.empty(shape, dtype=wp.vec3)
+                exclude = wp.full(shape[1], options.get("bodyexclude", -1), dtype=int)
+                mjw.rays(self._model, self._data, *vectors, groups, static, exclude, wp.from_torch(distance), geom, normal)
+
+        outside(cast)
         return distance
 
     def check(self) -> Counter[str]:
@@ -266,6 +271,9 @@ class WarpSimulation:
 
     def _run(self, name: Any, work: Callable[[], None]) -> None:
         """Launch what `work` launches as one graph, captured the first time: a step is a hundred kernels."""
+        outside(lambda: self._launch(name, work))
+
+    def _launch(self, name: Any, work: Callable[[], None]) -> None:
         if name not in self._graphs:
             # torch's default stream cannot be captured, so Warp's own is; nothing runs during a capture
             with wp.ScopedDevice(self._warp_device), wp.ScopedCapture() as capture:
