@@ -353,7 +353,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         if self._unchecked >= CHECK_EVERY:
             self.check()
         stepped = (self._advance if self._captured is None else self._captured)(self._checked(actions))
-        return tuple(map(self._out, stepped))  # type: ignore[return-value]
+        return tuple(map(self._out, stepped))
 
     def _advance(self, action: Tensor) -> tuple[Any, Tensor, Tensor, Tensor, dict[str, Any]]:
         """`step` in tensors, of actions in [-1, 1]. On a GPU it is captured: it asks the device nothing and keeps nothing in Python."""

@@ -32,7 +32,7 @@ _recording: list[Captured] = []  # the one that is being captured, if any
 
 
 def outside(launch: Callable[[], None]) -> None:
-    """Launch something on the device that cannot be part of a graph of torch's: now, and whenever a graph that is being captured is launched."""
+    """Launch on the device what cannot be part of torch's graphs: now, and in its place whenever what is being captured is launched."""
     if _recording:
         _recording[-1]._cut(launch)
     else:

@@ -162,7 +162,7 @@ def test_a_captured_step_is_the_step(device, task, settings):
         ).unwrapped
         for _ in range(2)
     ]
-    plain, captured = envs
+    captured = envs[1]
     recorder = Replayed(captured._random)
     captured._captured = Captured(captured._advance, captured, recorder)
     generator, ended = torch.Generator().manual_seed(0), 0
