@@ -15,6 +15,7 @@ if __name__ == "__main__" and not __package__:  # python scripts/gpu_report.py: 
 
     sys.exit(gpu_report.command(sys.argv[1:]))
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -31,14 +32,30 @@ if TYPE_CHECKING:
     from mprl.scripts.benchmarks.environment import Measured
 
 WORLDS = (1024, 2048, 4096, 8192, 16384, 32768)
+_SMPL = " The SMPL character: 24 bodies, 75 degrees of freedom."
+_BARE = (
+    "The simulation alone: `WarpSimulation.step(4)`, that is four substeps, contacts, sensors and the search for broken worlds, beside "
+    "the same substeps of `mujoco_warp.step`."
+)
+_ENVIRONMENT = (
+    "Steps of the environment, observations, rewards, terminations and resets included, in CUDA graphs and without them, beside bare "
+    "physics: the goal is 80 %."
+)
+_PPO = "PPO end to end, beside the environment's steps (the goal is 50 %), and the device's memory."
+_WALK = "How long walk takes to a normalised return of .97: the goal is two minutes."
 SECTIONS = {
-    "bare": "The simulation alone: `WarpSimulation.step(4)`, that is four substeps, contacts, sensors and the search for broken worlds, "
-    "beside the same substeps of `mujoco_warp.step`.",
-    "environment": "Steps of the environment: observations, rewards, terminations and resets included.",
-    "ppo": "PPO end to end, and the device's memory.",
-    "walk": "How long walk takes to a normalised return of .97.",
+    "bare": _BARE,
+    "environment": _ENVIRONMENT,
+    "ppo": _PPO,
+    "walk": _WALK,
     "parity": "Episodes of one policy on the GPU and, by MuJoCo itself, on the CPU: the same distribution of return, length and tracking "
     "error? A probability of .01 or more says that nothing speaks against it.",
+    "paper": "Every clip of DeepMimic's table that $MPRL_MOCAP has, until it reaches the paper's normalised return. One call learns one "
+    "clip, the first that is left; results are kept in `--out`.",
+    "bare-smpl": _BARE + _SMPL,
+    "environment-smpl": _ENVIRONMENT + _SMPL,
+    "ppo-smpl": _PPO + _SMPL,
+    "walk-smpl": _WALK + _SMPL,
 }
 HEADER = """# Benchmarks on a GPU
 
@@ -52,7 +69,9 @@ compiles the GPU's kernels, once, which takes minutes. What the columns mean is 
 class Options:
     """What a GPU does: one section of docs/benchmarks-gpu.md."""
 
-    section: Literal["bare", "environment", "ppo", "walk", "parity"]
+    section: Literal[
+        "bare", "environment", "ppo", "walk", "parity", "paper", "bare-smpl", "environment-smpl", "ppo-smpl", "walk-smpl"
+    ]  # fmt: skip
     """what is measured"""
     device: Annotated[str, tyro.conf.arg(metavar="D")] = "cuda"
     """cuda, cuda:1, ..., or cpu, with --toy, for Warp's CPU device"""
@@ -66,6 +85,8 @@ class Options:
     """of `parity`, on each back end"""
     time_limit: Annotated[float, tyro.conf.arg(metavar="S")] = 20.0
     """of an episode of `parity`"""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs/gpu")
+    """where `paper` keeps results from call to call"""
     json: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
     """write the figures"""
     page: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
@@ -115,16 +136,21 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _measure(options: Options, device: Any) -> Measured:
-    from mprl.scripts.benchmarks import gpu
+    from mprl.scripts.benchmarks import gpu, gpu_learning
 
     o, motion = options, options.motion or default_motion()
     worlds, seconds = ((2, 4), 0.2) if o.toy else (WORLDS, 10.0)
-    if o.section == "walk":
-        return gpu.walk(motion, *((4, device, 0.02, 1.0, 2) if o.toy else (4096, device, 8.0, 20.0, 32)))
-    if o.section == "parity":
+    name, _, character = o.section.partition("-")
+    settings = {"character": character} if character else {}
+    budget = gpu_learning.Budget(4, 0.02, 1.0, 2) if o.toy else gpu_learning.Budget(4096, 8.0, 20.0, 32)
+    if name == "walk":
+        return gpu_learning.walk(motion, device, budget, **settings)
+    if name == "paper":
+        return gpu_learning.paper(Path(os.environ.get("MPRL_MOCAP", "")), device, budget, o.out)
+    if name == "parity":
         return gpu.parity(motion, o.agent, device, o.episodes, o.time_limit, 0.02 if o.toy else 3.0)
     sections: dict[str, Callable[..., Measured]] = {"bare": gpu.bare, "environment": gpu.environment, "ppo": gpu.ppo}
-    return sections[o.section](motion, worlds, device, seconds)
+    return sections[name](motion, worlds, device, seconds, **settings)
 
 
 def default_page() -> Path:
@@ -137,7 +163,7 @@ def template() -> str:
     """The page before anything was measured."""
     parts = [HEADER]
     for name, text in SECTIONS.items():
-        heading = name.upper() if name == "ppo" else name.capitalize()
+        heading = name.capitalize().replace("Ppo", "PPO").replace("-smpl", ", SMPL character").replace("Paper", "The paper's clips")
         block = f"<!-- {name}: begin -->\nNot measured on a GPU yet.\n<!-- {name}: end -->"
         parts.append(f"## {heading}\n\n    python scripts/gpu_report.py --section {name}\n\n{text}\n\n{block}\n")
     return "\n".join(parts)

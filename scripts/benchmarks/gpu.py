@@ -1,4 +1,4 @@
-"""What `scripts/gpu_report.py` measures: the simulation alone, the environment, PPO and learning to walk, by number of worlds."""
+"""What `scripts/gpu_report.py` measures by number of worlds: bare physics, environment, PPO; and how alike both back ends are."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from mprl.errors import DeviceError
 from mprl.scripts.benchmarks import parity as comparison
 from mprl.scripts.benchmarks import physics
 from mprl.scripts.benchmarks.environment import GIB, Measured
-from mprl.scripts.benchmarks.report import Figure
+from mprl.scripts.benchmarks.report import Figure, Target
 
-WALK_TARGET = 0.97
+ENVIRONMENT_TARGET, PPO_TARGET = 0.8, 0.5  # of the bare simulation's rate, of the environment's
 _WINDOW = 16  # control steps between two looks at the clock
 
 
@@ -38,10 +38,23 @@ def describe(device: torch.device) -> dict[str, str]:
     return {"device": name, "mujoco_warp": mujoco_warp.__version__, "warp": warp.__version__}
 
 
-def bare(motion: str, worlds: Sequence[int], device: torch.device, seconds: float) -> Measured:
-    """Simulation.step beside mujoco_warp's own step, from the reference's states."""
+def learner(envs: Any) -> Any:
+    """PPO with the preset, its minibatches larger where there are more worlds."""
+    from mprl.agents import PPO
+
+    worlds = PPO.training_preset("mprl/DeepMimic-v0").get("num_envs", 512)
+    return PPO(envs, seed=0, batch_size=max(1, PPO(envs).settings.batch_size * envs.num_envs // worlds))
+
+
+def wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def bare(motion: str, worlds: Sequence[int], device: torch.device, seconds: float, **settings: Any) -> Measured:
+    """Simulation.step beside mujoco_warp's own step, from the reference's states. `settings` of all sections are the environment's."""
     figures = []
-    for num_envs, envs in _sizes(motion, worlds, device):
+    for num_envs, envs in _sizes(motion, worlds, device, settings):
         simulation = envs.simulation
         envs.reset(seed=0)
         start = simulation.state()
@@ -54,25 +67,28 @@ def bare(motion: str, worlds: Sequence[int], device: torch.device, seconds: floa
     return Measured(figures, {"substeps": physics.SUBSTEPS, "motion": Path(motion).name, **describe(device)})
 
 
-def environment(motion: str, worlds: Sequence[int], device: torch.device, seconds: float) -> Measured:
-    """Steps of the environment, resets and observations included, beside the simulation's alone."""
+def environment(motion: str, worlds: Sequence[int], device: torch.device, seconds: float, **settings: Any) -> Measured:
+    """Steps of the environment, resets and observations included, captured and launched one by one, beside bare physics."""
     figures = []
-    for num_envs, envs in _sizes(motion, worlds, device):
+    against = "limit the same substeps by mujoco_warp.step alone; peer the same environment without graphs around its physics"
+    for num_envs, envs in _sizes(motion, worlds, device, settings):
         actions = 0.2 * torch.randn(num_envs, envs.single_action_space.shape[0], device=device)
         envs.reset(seed=0)
         ours = _rate(partial(envs.step, actions), None, device, seconds) * num_envs
+        captured, envs._captured = envs._captured, None
+        eager = _rate(partial(envs.step, actions), None, device, seconds) * num_envs if captured is not None else None
         restart = partial(envs.simulation.set_state, envs.simulation.state())
-        limit = _rate(partial(envs.simulation.step, physics.SUBSTEPS), restart, device, seconds) * num_envs
-        figures.append(_figure(num_envs, "", "control steps/s", ours, limit, "limit the simulation alone, from the same states"))
+        limit = _rate(envs.simulation.bare_step(physics.SUBSTEPS), restart, device, seconds) * num_envs
+        figures.append(_figure(num_envs, "", "control steps/s", ours, limit, against, peer=eager, share=ENVIRONMENT_TARGET))
         figures.append(_memory(num_envs, device))
     return Measured(figures, {"motion": Path(motion).name, "actions": "normal, σ .2", **describe(device)})
 
 
-def ppo(motion: str, worlds: Sequence[int], device: torch.device, seconds: float) -> Measured:
-    """Samples a second that PPO learns from, and memory."""
-    figures, settings = [], {}
-    for num_envs, envs in _sizes(motion, worlds, device):
-        agent = _learner(envs)
+def ppo(motion: str, worlds: Sequence[int], device: torch.device, seconds: float, **settings: Any) -> Measured:
+    """Samples a second that PPO learns from, beside the environment's steps, and memory."""
+    figures, about = [], {}
+    for num_envs, envs in _sizes(motion, worlds, device, settings):
+        agent = learner(envs)
         steps = agent.settings.n_steps
         agent.learn(steps * num_envs)  # compiles, captures, and fills the normaliser
         spent = {"time_acting": 0.0, "time_learning": 0.0}
@@ -83,42 +99,16 @@ def ppo(motion: str, worlds: Sequence[int], device: torch.device, seconds: float
 
         before, began = agent.num_timesteps, time.perf_counter()
         agent.learn(max_seconds=seconds, callback=note)
-        _wait(device)
+        wait(device)
         elapsed, samples = time.perf_counter() - began, agent.num_timesteps - before
-        figures.append(_figure(num_envs, "", "samples/s", samples / elapsed))
+        actions = 0.2 * torch.randn(num_envs, envs.single_action_space.shape[0], device=device)
+        limit = _rate(partial(envs.step, actions), None, device, seconds) * num_envs
+        figures.append(_figure(num_envs, "", "samples/s", samples / elapsed, limit, "limit the environment's steps", share=PPO_TARGET))
         figures.append(_figure(num_envs, ", share of the time that acting takes", "", spent["time_acting"] / elapsed))
         figures.append(_memory(num_envs, device))
-        settings = {"n_steps": steps, "n_epochs": agent.settings.n_epochs, "hidden": agent.settings.hidden}
-    settings["batch_size"] = "as many minibatches as the preset has"
-    return Measured(figures, {"motion": Path(motion).name, **settings, **describe(device)})
-
-
-def walk(motion: str, num_envs: int, device: torch.device, minutes: float, every: float, episodes: int) -> Measured:
-    """How long it takes to learn to walk: until the normalised return of the deterministic policy is .97.
-
-    Args:
-        minutes: after which it is given up, evaluations left out.
-        every: seconds of training between two evaluations.
-        episodes: in each evaluation.
-    """
-    envs = make(motion, num_envs, device)
-    agent = _learner(envs)
-    trained, best = 0.0, 0.0
-    while best < WALK_TARGET and trained < 60 * minutes:
-        began = time.perf_counter()
-        agent.learn(max_seconds=min(every, 60 * minutes - trained))
-        _wait(device)
-        trained += time.perf_counter() - began
-        found = envs.evaluate(lambda observation: agent.act(observation, deterministic=True), episodes)
-        best = max(best, found["normalized_return"])
-        print(f"{trained:.0f} s, {agent.num_timesteps:,} samples: normalised return {found['normalized_return']:.3f}", flush=True)
-    told = f"until {WALK_TARGET}" if best >= WALK_TARGET else f"{WALK_TARGET} was not reached"
-    figures = [
-        Figure("normalized_return", "normalised return of walk", "", best, target=("ours", WALK_TARGET)),
-        Figure("minutes", f"time of training, {told}", "minutes", trained / 60, less_is_better=True),
-        Figure("samples", f"samples, {told}", "millions", agent.num_timesteps / 1e6, less_is_better=True),
-    ]
-    return Measured(figures, {"motion": Path(motion).name, "worlds": num_envs, "episodes": episodes, **describe(device)})
+        about = {"n_steps": steps, "n_epochs": agent.settings.n_epochs, "hidden": agent.settings.hidden}
+    about["batch_size"] = "as many minibatches as the preset has"
+    return Measured(figures, {"motion": Path(motion).name, **about, **describe(device)})
 
 
 def parity(motion: str, folder: Path | None, device: torch.device, episodes: int, time_limit: float, minutes: float) -> Measured:
@@ -135,7 +125,7 @@ def parity(motion: str, folder: Path | None, device: torch.device, episodes: int
     settings: dict[str, Any] = {"motion": motion}
     if folder is None:
         envs = make(motion, 4096 if device.type == "cuda" else 16, device)
-        agent: Any = _learner(envs)
+        agent: Any = learner(envs)
         agent.learn(max_seconds=60 * minutes)
         envs.close()
     else:
@@ -158,19 +148,11 @@ def parity(motion: str, folder: Path | None, device: torch.device, episodes: int
 # --- inside -----------------------------------------------------------------------------------------------------------------
 
 
-def _learner(envs: Any) -> Any:
-    """PPO with the preset, its minibatches larger where there are more worlds."""
-    from mprl.agents import PPO
-
-    worlds = PPO.training_preset("mprl/DeepMimic-v0").get("num_envs", 512)
-    return PPO(envs, seed=0, batch_size=max(1, PPO(envs).settings.batch_size * envs.num_envs // worlds))
-
-
-def _sizes(motion: str, worlds: Sequence[int], device: torch.device) -> Iterator[tuple[int, Any]]:
+def _sizes(motion: str, worlds: Sequence[int], device: torch.device, settings: dict[str, Any]) -> Iterator[tuple[int, Any]]:
     """An environment of each size, as far as memory goes."""
     for num_envs in worlds:
         try:
-            envs = make(motion, num_envs, device)
+            envs = make(motion, num_envs, device, **settings)
         except (torch.OutOfMemoryError, RuntimeError) as error:
             if isinstance(error, DeviceError) or num_envs == worlds[0]:
                 raise
@@ -190,19 +172,14 @@ def _rate(step: Callable[[], Any], restart: Callable[[], Any] | None, device: to
     while elapsed < seconds:
         if restart is not None:
             restart()
-        _wait(device)
+        wait(device)
         began = time.perf_counter()
         for _ in range(_WINDOW):
             step()
-        _wait(device)
+        wait(device)
         elapsed = 0.0 if elapsed < 0 else elapsed + time.perf_counter() - began
         calls += _WINDOW * (elapsed > 0)
     return calls / elapsed
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def _memory(num_envs: int, device: torch.device) -> Figure:
@@ -215,6 +192,18 @@ def _memory(num_envs: int, device: torch.device) -> Figure:
     return _figure(num_envs, ", memory", "GiB", used, less=True)
 
 
-def _figure(num_envs: int, what: str, unit: str, ours: float, limit: float | None = None, against: str = "", less: bool = False) -> Figure:
+def _figure(
+    num_envs: int,
+    what: str,
+    unit: str,
+    ours: float,
+    limit: float | None = None,
+    against: str = "",
+    less: bool = False,
+    peer: float | None = None,
+    share: float | None = None,
+) -> Figure:
     key = f"worlds_{num_envs}{what.replace(', ', '_').replace(' ', '_')}"
-    return Figure(key, f"{num_envs:,} worlds{what}", unit, ours, limit=limit, against=against, less_is_better=less)
+    target: Target | None = None if share is None else ("ratio_to_limit", share)
+    name = f"{num_envs:,} worlds{what}"
+    return Figure(key, name, unit, ours, peer=peer, limit=limit, against=against, less_is_better=less, target=target)
