@@ -52,6 +52,7 @@ SECTIONS = {
     "error? A probability of .01 or more says that nothing speaks against it.",
     "paper": "Every clip of DeepMimic's table that $MPRL_MOCAP has, until it reaches the paper's normalised return. One call learns one "
     "clip, the first that is left; results are kept in `--out`.",
+    "mjx": "The same physics by MJX (`pip install mujoco-mjx 'jax[cuda12]'`): what those have who stay with JAX.",
     "bare-smpl": _BARE + _SMPL,
     "environment-smpl": _ENVIRONMENT + _SMPL,
     "ppo-smpl": _PPO + _SMPL,
@@ -70,7 +71,7 @@ class Options:
     """What a GPU does: one section of docs/benchmarks-gpu.md."""
 
     section: Literal[
-        "bare", "environment", "ppo", "walk", "parity", "paper", "bare-smpl", "environment-smpl", "ppo-smpl", "walk-smpl"
+        "bare", "environment", "ppo", "walk", "parity", "paper", "mjx", "bare-smpl", "environment-smpl", "ppo-smpl", "walk-smpl"
     ]  # fmt: skip
     """what is measured"""
     device: Annotated[str, tyro.conf.arg(metavar="D")] = "cuda"
@@ -136,7 +137,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _measure(options: Options, device: Any) -> Measured:
-    from mprl.scripts.benchmarks import gpu, gpu_learning
+    from mprl.scripts.benchmarks import gpu, gpu_learning, gpu_mjx
 
     o, motion = options, options.motion or default_motion()
     worlds, seconds = ((2, 4), 0.2) if o.toy else (WORLDS, 10.0)
@@ -149,7 +150,7 @@ def _measure(options: Options, device: Any) -> Measured:
         return gpu_learning.paper(Path(os.environ.get("MPRL_MOCAP", "")), device, budget, o.out)
     if name == "parity":
         return gpu.parity(motion, o.agent, device, o.episodes, o.time_limit, 0.02 if o.toy else 3.0)
-    sections: dict[str, Callable[..., Measured]] = {"bare": gpu.bare, "environment": gpu.environment, "ppo": gpu.ppo}
+    sections: dict[str, Callable[..., Measured]] = {"bare": gpu.bare, "environment": gpu.environment, "ppo": gpu.ppo, "mjx": gpu_mjx.mjx}
     return sections[name](motion, worlds, device, seconds, **settings)
 
 
@@ -163,7 +164,13 @@ def template() -> str:
     """The page before anything was measured."""
     parts = [HEADER]
     for name, text in SECTIONS.items():
-        heading = name.capitalize().replace("Ppo", "PPO").replace("-smpl", ", SMPL character").replace("Paper", "The paper's clips")
+        heading = (
+            name.capitalize()
+            .replace("Ppo", "PPO")
+            .replace("-smpl", ", SMPL character")
+            .replace("Paper", "The paper's clips")
+            .replace("Mjx", "MJX")
+        )
         block = f"<!-- {name}: begin -->\nNot measured on a GPU yet.\n<!-- {name}: end -->"
         parts.append(f"## {heading}\n\n    python scripts/gpu_report.py --section {name}\n\n{text}\n\n{block}\n")
     return "\n".join(parts)

@@ -51,18 +51,69 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+def sizes(motion: str, worlds: Sequence[int], device: torch.device, settings: dict[str, Any]) -> Iterator[tuple[int, Any]]:
+    """An environment of each size, as far as memory goes."""
+    for num_envs in worlds:
+        try:
+            envs = make(motion, num_envs, device, **settings)
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if isinstance(error, DeviceError) or num_envs == worlds[0]:
+                raise
+            print(f"{num_envs} worlds do not fit: {' '.join(str(error).split())[:200]}", flush=True)
+            return
+        print(f"{num_envs} worlds", flush=True)
+        yield num_envs, envs
+        envs.close()
+        del envs
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def rate(step: Callable[[], Any], restart: Callable[[], Any] | None, device: torch.device, seconds: float) -> float:
+    """Calls of `step` a second, the device's work included; `restart`, not timed, comes before each window of calls."""
+    elapsed, calls = -1.0, 0  # the first window compiles and captures, and does not count
+    while elapsed < seconds:
+        if restart is not None:
+            restart()
+        wait(device)
+        began = time.perf_counter()
+        for _ in range(_WINDOW):
+            step()
+        wait(device)
+        elapsed = 0.0 if elapsed < 0 else elapsed + time.perf_counter() - began
+        calls += _WINDOW * (elapsed > 0)
+    return calls / elapsed
+
+
+def figure(
+    num_envs: int,
+    what: str,
+    unit: str,
+    ours: float,
+    limit: float | None = None,
+    against: str = "",
+    less: bool = False,
+    peer: float | None = None,
+    share: float | None = None,
+) -> Figure:
+    key = f"worlds_{num_envs}{what.replace(', ', '_').replace(' ', '_')}"
+    target: Target | None = None if share is None else ("ratio_to_limit", share)
+    name = f"{num_envs:,} worlds{what}"
+    return Figure(key, name, unit, ours, peer=peer, limit=limit, against=against, less_is_better=less, target=target)
+
+
 def bare(motion: str, worlds: Sequence[int], device: torch.device, seconds: float, **settings: Any) -> Measured:
     """Simulation.step beside mujoco_warp's own step, from the reference's states. `settings` of all sections are the environment's."""
     figures = []
-    for num_envs, envs in _sizes(motion, worlds, device, settings):
+    for num_envs, envs in sizes(motion, worlds, device, settings):
         simulation = envs.simulation
         envs.reset(seed=0)
         start = simulation.state()
         bare_step = simulation.bare_step(physics.SUBSTEPS)
         restart = partial(simulation.set_state, start)
-        ours, limit = (_rate(step, restart, device, seconds) * num_envs for step in (partial(simulation.step, physics.SUBSTEPS), bare_step))
+        ours, limit = (rate(step, restart, device, seconds) * num_envs for step in (partial(simulation.step, physics.SUBSTEPS), bare_step))
         against = "limit the same substeps by mujoco_warp.step alone, in a graph of their own"
-        figures.append(_figure(num_envs, "", "control steps/s", ours, limit, against))
+        figures.append(figure(num_envs, "", "control steps/s", ours, limit, against))
         figures.append(_memory(num_envs, device))
     return Measured(figures, {"substeps": physics.SUBSTEPS, "motion": Path(motion).name, **describe(device)})
 
@@ -71,15 +122,15 @@ def environment(motion: str, worlds: Sequence[int], device: torch.device, second
     """Steps of the environment, resets and observations included, captured and launched one by one, beside bare physics."""
     figures = []
     against = "limit the same substeps by mujoco_warp.step alone; peer the same environment without graphs around its physics"
-    for num_envs, envs in _sizes(motion, worlds, device, settings):
+    for num_envs, envs in sizes(motion, worlds, device, settings):
         actions = 0.2 * torch.randn(num_envs, envs.single_action_space.shape[0], device=device)
         envs.reset(seed=0)
-        ours = _rate(partial(envs.step, actions), None, device, seconds) * num_envs
+        ours = rate(partial(envs.step, actions), None, device, seconds) * num_envs
         captured, envs._captured = envs._captured, None
-        eager = _rate(partial(envs.step, actions), None, device, seconds) * num_envs if captured is not None else None
+        eager = rate(partial(envs.step, actions), None, device, seconds) * num_envs if captured is not None else None
         restart = partial(envs.simulation.set_state, envs.simulation.state())
-        limit = _rate(envs.simulation.bare_step(physics.SUBSTEPS), restart, device, seconds) * num_envs
-        figures.append(_figure(num_envs, "", "control steps/s", ours, limit, against, peer=eager, share=ENVIRONMENT_TARGET))
+        limit = rate(envs.simulation.bare_step(physics.SUBSTEPS), restart, device, seconds) * num_envs
+        figures.append(figure(num_envs, "", "control steps/s", ours, limit, against, peer=eager, share=ENVIRONMENT_TARGET))
         figures.append(_memory(num_envs, device))
     return Measured(figures, {"motion": Path(motion).name, "actions": "normal, σ .2", **describe(device)})
 
@@ -87,7 +138,7 @@ def environment(motion: str, worlds: Sequence[int], device: torch.device, second
 def ppo(motion: str, worlds: Sequence[int], device: torch.device, seconds: float, **settings: Any) -> Measured:
     """Samples a second that PPO learns from, beside the environment's steps, and memory."""
     figures, about = [], {}
-    for num_envs, envs in _sizes(motion, worlds, device, settings):
+    for num_envs, envs in sizes(motion, worlds, device, settings):
         agent = learner(envs)
         steps = agent.settings.n_steps
         agent.learn(steps * num_envs)  # compiles, captures, and fills the normaliser
@@ -102,9 +153,9 @@ def ppo(motion: str, worlds: Sequence[int], device: torch.device, seconds: float
         wait(device)
         elapsed, samples = time.perf_counter() - began, agent.num_timesteps - before
         actions = 0.2 * torch.randn(num_envs, envs.single_action_space.shape[0], device=device)
-        limit = _rate(partial(envs.step, actions), None, device, seconds) * num_envs
-        figures.append(_figure(num_envs, "", "samples/s", samples / elapsed, limit, "limit the environment's steps", share=PPO_TARGET))
-        figures.append(_figure(num_envs, ", share of the time that acting takes", "", spent["time_acting"] / elapsed))
+        limit = rate(partial(envs.step, actions), None, device, seconds) * num_envs
+        figures.append(figure(num_envs, "", "samples/s", samples / elapsed, limit, "limit the environment's steps", share=PPO_TARGET))
+        figures.append(figure(num_envs, ", share of the time that acting takes", "", spent["time_acting"] / elapsed))
         figures.append(_memory(num_envs, device))
         about = {"n_steps": steps, "n_epochs": agent.settings.n_epochs, "hidden": agent.settings.hidden}
     about["batch_size"] = "as many minibatches as the preset has"
@@ -148,40 +199,6 @@ def parity(motion: str, folder: Path | None, device: torch.device, episodes: int
 # --- inside -----------------------------------------------------------------------------------------------------------------
 
 
-def _sizes(motion: str, worlds: Sequence[int], device: torch.device, settings: dict[str, Any]) -> Iterator[tuple[int, Any]]:
-    """An environment of each size, as far as memory goes."""
-    for num_envs in worlds:
-        try:
-            envs = make(motion, num_envs, device, **settings)
-        except (torch.OutOfMemoryError, RuntimeError) as error:
-            if isinstance(error, DeviceError) or num_envs == worlds[0]:
-                raise
-            print(f"{num_envs} worlds do not fit: {' '.join(str(error).split())[:200]}", flush=True)
-            return
-        print(f"{num_envs} worlds", flush=True)
-        yield num_envs, envs
-        envs.close()
-        del envs
-        if device.type == "cuda":
-            torch.cuda.empty_cache()
-
-
-def _rate(step: Callable[[], Any], restart: Callable[[], Any] | None, device: torch.device, seconds: float) -> float:
-    """Calls of `step` a second, the device's work included; `restart`, not timed, comes before each window of calls."""
-    elapsed, calls = -1.0, 0  # the first window compiles and captures, and does not count
-    while elapsed < seconds:
-        if restart is not None:
-            restart()
-        wait(device)
-        began = time.perf_counter()
-        for _ in range(_WINDOW):
-            step()
-        wait(device)
-        elapsed = 0.0 if elapsed < 0 else elapsed + time.perf_counter() - began
-        calls += _WINDOW * (elapsed > 0)
-    return calls / elapsed
-
-
 def _memory(num_envs: int, device: torch.device) -> Figure:
     """Of the device, all of it that is taken; of a CPU the process's greatest resident set."""
     if device.type == "cuda":
@@ -189,21 +206,4 @@ def _memory(num_envs: int, device: torch.device) -> Figure:
         used = (total - free) / GIB
     else:
         used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    return _figure(num_envs, ", memory", "GiB", used, less=True)
-
-
-def _figure(
-    num_envs: int,
-    what: str,
-    unit: str,
-    ours: float,
-    limit: float | None = None,
-    against: str = "",
-    less: bool = False,
-    peer: float | None = None,
-    share: float | None = None,
-) -> Figure:
-    key = f"worlds_{num_envs}{what.replace(', ', '_').replace(' ', '_')}"
-    target: Target | None = None if share is None else ("ratio_to_limit", share)
-    name = f"{num_envs:,} worlds{what}"
-    return Figure(key, name, unit, ours, peer=peer, limit=limit, against=against, less_is_better=less, target=target)
+    return figure(num_envs, ", memory", "GiB", used, less=True)

@@ -57,9 +57,11 @@ def test_samples_of_one_distribution_are_told_from_others():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("section", ["bare", "environment", "ppo", "walk", "parity", "paper", "environment-smpl"])
+@pytest.mark.parametrize("section", ["bare", "environment", "ppo", "walk", "parity", "paper", "mjx", "environment-smpl"])
 def test_every_section_runs_on_a_cpu(section, tmp_path: Path, monkeypatch, capsys, request):
     pytest.importorskip("mujoco_warp")
+    if section == "mjx":
+        pytest.importorskip("mujoco.mjx", reason="MJX is not installed")
     if section == "paper":
         monkeypatch.setenv("MPRL_MOCAP", str(request.getfixturevalue("mocap_folder")))
     monkeypatch.chdir(tmp_path)
