@@ -24,6 +24,17 @@ def available(device: str | torch.device) -> torch.device:
     count = torch.cuda.device_count()
     if (wanted.index or 0) >= count:
         found = f"{count} CUDA device{'s were' if count > 1 else ' was'} found" if count else "no CUDA device was found"
-        why = " (this build of torch is without CUDA)" if torch.version.cuda is None else ""
+        why = f" ({_reason()})" if not count else ""
         raise DeviceError(f"device '{device}': {found}{why}; use --device {'cuda:0' if count else 'cpu'}")
     return torch.device("cuda", torch.cuda.current_device() if wanted.index is None else wanted.index)
+
+
+def _reason() -> str:
+    """Why torch sees no GPU: its own first sentence, such as that the driver is too old."""
+    if torch.version.cuda is None:
+        return "this build of torch is without CUDA"
+    try:
+        torch.cuda.init()
+    except (RuntimeError, AssertionError) as error:
+        return " ".join(str(error).split()).partition(". ")[0]
+    return "see nvidia-smi, and CUDA_VISIBLE_DEVICES"

@@ -34,6 +34,17 @@ def test_a_device_that_is_not_there_is_one_line(device, says, monkeypatch):
     assert str(caught.value).startswith(says) and "\n" not in str(caught.value)
 
 
+def test_a_driver_that_is_too_old_is_named(monkeypatch):
+    def refuse():
+        raise RuntimeError("The NVIDIA driver on your system is too old (found version 11040). Please update your GPU driver.")
+
+    without_cuda(monkeypatch)
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.cuda, "init", refuse)
+    with pytest.raises(DeviceError, match=r"was found \(The NVIDIA driver on your system is too old \(found version 11040\)\); use --dev"):
+        available("cuda")
+
+
 def test_devices_are_counted_and_numbered(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)

@@ -112,6 +112,7 @@ class WarpSimulation:
             if njmax is None or nconmax is None:
                 rows, contacts = self._probe()
                 njmax, nconmax = njmax or rows, nconmax or contacts
+            self._require_memory(njmax, nconmax)
             self._data = mjw.make_data(model, num_worlds, naconmax=nconmax * num_worlds, njmax=njmax)
             self._geom_bodies: Any = wp.array(model.geom_bodyid, dtype=int)
             self._touched = _Shared(wp.zeros((num_worlds, model.nbody), dtype=bool))
@@ -354,6 +355,18 @@ class WarpSimulation:
             contacts = max(contacts, int(data.nacon.numpy()[0]), int(data.ncollision.numpy()[0]))
         return _with_margin(rows), _with_margin(-(-contacts // _PROBED))
 
+    def _require_memory(self, njmax: int, nconmax: int) -> None:
+        """Say how many worlds fit, before Warp fails to allocate them."""
+        free = _free_memory(self.device)
+        if free is None:
+            return
+        one, two = (_bytes(mjw.make_data(self.model, count, naconmax=nconmax * count, njmax=njmax)) for count in (1, 2))
+        needed, usable = one + (self.num_worlds - 1) * (two - one), 0.9 * free
+        if needed > usable:
+            fit = max(1, 1 + int((usable - one) / (two - one)))
+            sizes = f"need {needed / 2**30:.1f} GiB on {self.device}, {free / 2**30:.1f} GiB are free"
+            raise DeviceError(f"{self.num_worlds} worlds {sizes}; try --num-envs {fit}")
+
     def _grow(self, bits: int, rows: int, contacts: int) -> None:
         """Larger buffers; everything else of the data stays where it is, and with it the state and every bound view."""
         old = self._data
@@ -374,6 +387,21 @@ class WarpSimulation:
         self._data = new
         self._graphs.clear()
         _log.warning("the simulation's buffers were too small and grew %s; what overflowed is reset", " and ".join(grown))
+
+
+def _free_memory(device: torch.device) -> int | None:
+    """Bytes of a GPU that are free; None of a CPU, whose memory is another matter."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
+
+
+def _bytes(data: Any) -> int:
+    """How much the arrays of a dataclass take, those within its parts included."""
+    parts = [getattr(data, field.name) for field in dataclasses.fields(data)]
+    return sum(part.capacity if isinstance(part, wp.array) else _bytes(part) for part in parts if _holds(part))
+
+
+def _holds(part: Any) -> bool:
+    return isinstance(part, wp.array) or dataclasses.is_dataclass(part)
 
 
 def _with_margin(count: int) -> int:

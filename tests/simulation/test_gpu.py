@@ -325,3 +325,14 @@ def test_what_cannot_be_simulated_is_one_line(device):
     unknown = BALL.replace("<option", '<option solver="PGS" ')
     with pytest.raises(SettingError, match="cannot simulate this model: mjSOL_PGS"):
         warp(mujoco.MjModel.from_xml_string(unknown), 1, device)
+
+
+def test_more_worlds_than_fit_are_told_before_they_are_made(device, humanoid, monkeypatch):
+    from mprl.errors import DeviceError
+    from mprl.simulation import gpu
+
+    data = warp(humanoid, 8, device, njmax=64, nconmax=16)._data
+    monkeypatch.setattr(gpu, "_free_memory", lambda device: int(gpu._bytes(data) / 0.9) + 1)
+    warp(humanoid, 8, device, njmax=64, nconmax=16)
+    with pytest.raises(DeviceError, match=r"^16 worlds need \d\.\d GiB on .*, 0\.0 GiB are free; try --num-envs 8$"):
+        warp(humanoid, 16, device, njmax=64, nconmax=16)
