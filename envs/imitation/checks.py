@@ -15,6 +15,9 @@ from mprl.envs.imitation.rewards import REWARDS
 from mprl.envs.imitation.terrain import Terrain, generate
 from mprl.errors import SettingError, unknown_name
 from mprl.motion import MotionClip, load
+from mprl.motion.load import READERS, motions
+
+ALL = "all"  # shipped clips
 
 _CHOICES = {
     "reward": ("reward", tuple(REWARDS)),
@@ -47,12 +50,39 @@ def check(settings: Mapping[str, Any]) -> None:
 
 
 def clips(motion: Any) -> list[MotionClip]:
-    """The clips that `motion` names: a shipped one, a file, a `MotionClip`, or a list of these."""
+    """The clips that `motion` names: a shipped one, a file, a folder of files, "all" shipped ones, a `MotionClip`, or a list of these.
+
+    Raises:
+        MprlError: what is none of these, or a folder without motions.
+    """
     sources: list[Any] = list(motion) if isinstance(motion, list | tuple) else [motion]
+    found: list[MotionClip] = []
     for source in sources:
-        if not isinstance(source, str | Path | MotionClip):
-            raise SettingError(f"motion must be a name, a file, a MotionClip or a list of these, found {source!r}")
-    return [source if isinstance(source, MotionClip) else load(source) for source in sources]
+        if isinstance(source, MotionClip):
+            found.append(source)
+        elif not isinstance(source, str | Path):
+            raise SettingError(f"motion must be a name, a file, a folder, a MotionClip or a list of these, found {source!r}")
+        else:
+            found += map(load, expanded(source))
+    if not found:
+        raise SettingError("motion must name at least one clip, found an empty list")
+    return found
+
+
+def expanded(source: str | Path) -> list[str | Path]:
+    """The names and files that a name, a file, a folder or "all" stands for, in alphabetical order.
+
+    Raises:
+        SettingError: a folder without motions.
+    """
+    if source == ALL:
+        return list(motions())
+    if source in motions() or not Path(source).is_dir():
+        return [source]
+    inside: list[str | Path] = [file for file in sorted(Path(source).iterdir()) if file.suffix.lower() in READERS]
+    if not inside:
+        raise SettingError(f"{source}: expected motion files ({', '.join(READERS)}) in this folder, found none")
+    return inside
 
 
 def terrain(kind: str | Terrain, difficulty: float, seed: int) -> Terrain | None:

@@ -26,8 +26,10 @@ from mprl.envs.imitation.ground import Ground
 from mprl.envs.imitation.layout import CONTROL_RATE, PHYSICS_RATE, Layout, simulated
 from mprl.envs.imitation.metrics import Policy
 from mprl.envs.imitation.observations import Targets
+from mprl.envs.imitation.perturbations import LONGEST_LATENCY, Latency, Pushes, pushing_of, range_of
 from mprl.envs.imitation.randomisation import Randomisation, ranges_of
 from mprl.envs.imitation.rewards import REWARDS, Motion
+from mprl.envs.imitation.sampling import Starts, adaptive_of
 from mprl.envs.imitation.sensor import Worlds
 from mprl.envs.imitation.sensors import Sensors, put, settings_of
 from mprl.envs.imitation.single import SingleWorld
@@ -79,6 +81,10 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     | `friction` | sliding friction and the others of all surfaces | .5 to 1.25 |
     | `gain` | stiffness and damping of the PD controllers | .8 to 1.2 |
     | `strength` | torque limits | .8 to 1.2 |
+
+    **Perturbations** (`perturbations.py`): `latency=.03`, or a range from which each world's is drawn as the factors above are, lets PD targets
+    arrive that many seconds late. `pushes=True`, or `{"force": (0, 200), "seconds": .2, "every": (1, 3)}` with other numbers, pushes the root
+    with so many newtons in a horizontal direction, for so long and so often, each drawn uniformly for each push.
 
     ## Action
     `Box(-1, 1, (28,))` ((69,) of the SMPL body), values beyond are clipped. Targets of the PD controllers in the exponential map: rotation
@@ -135,7 +141,10 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     reference's horizontal root position is set to the character's at the start of each new cycle.
 
     ## Start of an episode
-    Reference state initialisation: a clip and a phase, uniform over the clips' time. `reset(options={"phase": p, "clip": c,
+    Reference state initialisation: a clip and a phase, uniform over the clips' time. With `clip_weights` clips begin in proportion to
+    these, each one still uniform over its time. `adaptive_sampling=True` begins more often where the character fails (`sampling.py`), or
+    `{"uniform": .1, "bin_seconds": 1, "decay": .001, "lookahead": 2, "discount": .8}` with other numbers; what it has learned of that is
+    part of `get_state`. `reset(options={"phase": p, "clip": c,
     "joint_noise": s, "place": (x, y)})` chooses the phase in [0, 1) and the clip (a number or one per world), adds normal noise of s rad
     to the joints, and says where the root begins, m (for all worlds or one for each); `{"reset_mask": mask}` resets only some worlds (in autoreset mode DISABLED).
 
@@ -157,7 +166,8 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
 
     Args:
         num_envs: number of worlds.
-        motion: name of a shipped clip (`mprl list motions`), a motion file, a `MotionClip`, or a list of these: a library.
+        motion: name of a shipped clip (`mprl list motions`), a motion file, a folder of them, "all" shipped clips, a `MotionClip`, or a
+            list of these: a library.
         reward: "release", "paper" or "mimickit".
         action_mode: "residual" or "absolute".
         target_frames: how many control steps ahead the reference is shown.
@@ -189,6 +199,10 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         velocity_observation: show the velocities of the root and the joints.
         sensors: what else is observed: names, or {name: settings}, of the table above.
         flat_observation: one vector in place of a dictionary.
+        clip_weights: how often episodes begin in each clip of a library; by default in proportion to its length.
+        adaptive_sampling: begin episodes more often where the character fails: True, or a dictionary of settings.
+        latency: by how many seconds PD targets are late, or a range of it.
+        pushes: push the root at random moments: True, or a dictionary of ranges.
 
     Raises:
         MprlError: one line, for anything a user can get wrong.
@@ -233,11 +247,17 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         velocity_observation: bool = True,
         sensors: Any = (),
         flat_observation: bool = False,
+        clip_weights: Sequence[float] | None = None,
+        adaptive_sampling: Any = False,
+        latency: float | Sequence[float] = 0.0,
+        pushes: Any = None,
     ) -> None:
         settings = {key: value for key, value in dict(locals()).items() if key not in ("self", "__class__")}
         checks.check(settings)
         self.device = available(device)
         randomized, wanted = ranges_of(randomize), settings_of(sensors)
+        pushing, late = pushing_of(pushes), range_of("latency", latency, 0.0, LONGEST_LATENCY, "s")
+        adaptive = adaptive_of(adaptive_sampling)
         self.terrain = checks.terrain(terrain, difficulty, terrain_seed)
         self.ground = Ground(self.terrain, self.device)
         self.bodies = bodies(character, betas, gender, num_envs)
@@ -249,6 +269,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             if body not in self.character.body_names:
                 raise unknown_name("body", body, self.character.body_names, f"bodies of the {self.character.name}")
         self.library = MotionLibrary([fitted(clip, self.character) for clip in checks.clips(motion)], self.character, self.device)
+        self._starts = Starts(self.library, clip_weights, adaptive)
 
         if contact_bodies is None:
             contact_bodies = (*self.character.feet, *on_the_floor(self.library, self.character))
@@ -313,8 +334,10 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self._cycle = torch.zeros(num_envs, dtype=torch.long, device=self.device)
         self._offset = torch.zeros(num_envs, 3, device=self.device)
         self._drawn = False  # whether physics has been randomised
+        self._pushes = None if pushing is None else Pushes(pushing, num_envs, self.control_step, self.device)
         self._pending = torch.ones(num_envs, dtype=torch.bool, device=self.device)
         self._next_control = torch.zeros(num_envs, self.model.nu, device=self.device)
+        self._latency = Latency(late, self.control_step, self._next_control) if any(late) else None
         self._new_qpos, self._new_qvel = torch.zeros_like(self._qpos), torch.zeros_like(self._qvel)
         self._sense(_ALL)
         default = AutoresetMode.SAME_STEP if output == "torch" else AutoresetMode.NEXT_STEP
@@ -338,8 +361,10 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         for key in options:
             if key not in _RESET_OPTIONS:
                 raise unknown_name("reset option", key, _RESET_OPTIONS, f"known: {', '.join(_RESET_OPTIONS)}")
-        if self._randomisation is not None and (seed is not None or not self._drawn):
-            self._randomisation.draw(self._random)
+        if seed is not None or not self._drawn:
+            for drawn in (self._randomisation, self._latency):
+                if drawn is not None:
+                    drawn.draw(self._random)
             self._drawn = True
         self._reset_worlds(mask, **options)
         self._pending = self._pending & ~mask
@@ -358,6 +383,10 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     def _advance(self, action: Tensor) -> tuple[Any, Tensor, Tensor, Tensor, dict[str, Any]]:
         """`step` in tensors, of actions in [-1, 1]. On a GPU it is captured: it asks the device nothing and keeps nothing in Python."""
         wanted = self._targets(action)
+        if self._latency is not None:
+            wanted = self._latency.delay(wanted, self._steps == 0)
+        if self._pushes is not None:
+            self.simulation.apply_force(1, self._pushes.advance(self._random))  # 1 is the root, 0 the world
         control = self._within_torque_limits(wanted)
         self._ctrl.copy_(control)
         self.simulation.step(PHYSICS_RATE // CONTROL_RATE)
@@ -401,6 +430,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         info |= {"tracking_error": error.mean(-1), "local_tracking_error": local_error.mean(-1), "saturation": saturation}
         info |= {"phase": self.library.phase(self._clip, times), "clip": self._clip.clone(), **goal, **failures, **ends}
 
+        self._starts.record(self._clip, info["phase"], terminated, ~self._pending)
         if self.autoreset_mode == AutoresetMode.NEXT_STEP and self._may_hold(self._pending):
             # worlds that ended a step ago do not step, they are reset: nothing is earned, nothing ends
             stepped = ~self._pending
@@ -445,6 +475,11 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     def times(self) -> Tensor:
         """Where in its clip each world is, counted on over cycles, (W,) s."""
         return self._start + self._steps * self.control_step
+
+    @property
+    def clip(self) -> Tensor:
+        """Which clip of the library each world imitates, (W,) int64."""
+        return self._clip
 
     @property
     def phase(self) -> Tensor:
@@ -496,7 +531,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             value.copy_(state[name])
         if self._randomisation is not None:
             self._randomisation.set(state["factors"])
-            self._drawn = True
+        self._drawn = True
         self.simulation.set_state(state["simulation"])
         self._random.set_state(state["random"])
         self._ready = True
@@ -525,11 +560,14 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     # --- inside -------------------------------------------------------------------------------------------------------------
 
     def _kept(self) -> dict[str, Tensor]:
-        """The tensors of the environment's own that the future depends on, the task's and the sensors' included."""
+        """The tensors of the environment's own that the future depends on, those of its parts included."""
         names = ("clip", "start", "steps", "cycle", "offset", "pending", "next_control")
         kept = {name: getattr(self, f"_{name}") for name in names}
         kept |= {f"task_{name}": value for name, value in (self._task.state() if self._task is not None else {}).items()}
-        return kept | {f"sensor_{name}": value for name, value in self._sensors.state().items()}
+        parts = {"sensor": self._sensors, "sampling": self._starts, "latency": self._latency, "push": self._pushes}
+        return kept | {
+            f"{part}_{name}": value for part, owner in parts.items() if owner is not None for name, value in owner.state().items()
+        }
 
     def _checked(self, actions: Any) -> Tensor:
         action = torch.as_tensor(actions, dtype=torch.float32, device=self.device)
@@ -649,8 +687,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         count = self.num_envs
         uniform = torch.rand(2, count, generator=self._random, device=self.device)
         if clip is None:
-            share = self.library.durations.cumsum(0) / self.library.durations.sum()
-            chosen = torch.searchsorted(share, uniform[0]).clamp(max=len(self.library) - 1)
+            chosen, uniform[1] = self._starts.draw(uniform)
         else:
             chosen = checks.per_world("clip", clip, (count,), self._clip)
             if chosen.min() < 0 or chosen.max() >= len(self.library):
@@ -684,6 +721,8 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         if self._task is not None:
             self._task.reset(mask, self._scene(), self._random)
         self._sensors.reset(mask, self._random)
+        if self._pushes is not None:
+            self._pushes.reset(mask, self._random)
 
     def _places(self, place: Any) -> Tensor:
         """Where each world's root begins its episode, (W, 3) m, z 0: as told, or by chance."""

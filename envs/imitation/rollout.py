@@ -61,6 +61,7 @@ def rollout(like: DeepMimicVectorEnv, policy: Policy, clip: MotionClip, seconds:
     steps = math.ceil(seconds * CONTROL_RATE - 1e-6)
     changes = {"num_envs": 1, "output": "torch", "autoreset_mode": "disabled", "render_mode": None, "motion": clip}
     changes |= {"contact_termination": True, "tracking_termination": None, "max_episode_steps": steps + 1, "time_limit": 20.0}
+    changes |= {"clip_weights": None, "pushes": None}
     envs = type(like)(**{**like._settings, **changes})
     observation, _ = envs.reset(seed=0, options={"phase": 0.0})
     getattr(policy, "reset", lambda: None)()  # where it has a memory
