@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from mprl.nn.distributions import Distribution
 from mprl.nn.recurrent import State
 from mprl.ranks import ALONE, Ranks, dealt
 
@@ -94,12 +95,15 @@ class Rollout:
 
 
 @torch.no_grad()
-def collect(agent: OnPolicyAgent, go_on: Callable[[int, Tensor], bool]) -> Rollout:
+def collect(
+    agent: OnPolicyAgent, go_on: Callable[[int, Tensor], bool], choose: Callable[[Tensor, Distribution], Tensor] | None = None
+) -> Rollout:
     """Act with the agent's policy, from where it stands.
 
     Args:
         agent: who acts; its observation and its memory move on.
         go_on: called with the number of steps taken and which episodes ended in the last one, (W,).
+        choose: the action for observations (W, n) and the policy there; by default one drawn from it.
     """
     model, batch = agent.model, agent.batch
     memory, remembers = agent.memory, model.core is not None
@@ -110,7 +114,8 @@ def collect(agent: OnPolicyAgent, go_on: Callable[[int, Tensor], bool]) -> Rollo
     steps, ended = 0, torch.zeros(batch.num_worlds, dtype=torch.bool)
     while go_on(steps, ended):
         features, memory = model.see(agent.observation, memory, begins[-1])
-        action = model.policy(features).sample(agent.generator)
+        policy = model.policy(features)
+        action = policy.sample(agent.generator) if choose is None else choose(agent.observation, policy)
         step = batch.step(agent._to_environment(action))
         if step.final_observation is not None:
             # which episodes were truncated is known without waiting on a CPU only; a GPU values all and chooses

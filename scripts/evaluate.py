@@ -28,6 +28,9 @@ from mprl.scripts.tables import table
 if TYPE_CHECKING:
     from mprl.envs.wrappers import Source
 
+# Pictures that an evaluation leaves in the run folder, by the results that they show.
+PICTURES = {"error_over_phase": "phase_error.png", "failures": "failures.png"}
+
 # Arguments of a batch that belong to how it was trained, not to what was trained.
 OF_TRAINING = ("num_envs", "vectorization_mode", "output", "device", "backend", "autoreset_mode", "render_mode")
 
@@ -73,6 +76,12 @@ class Options:
     """write the results"""
     max_episode_steps: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
     """cut longer episodes off; by default at 10 000 steps, or as many as the environment is registered with, if those are more"""
+    motion: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME|FILE|DIR ...", help_behavior_hint="")] = ()
+    """imitate other motions than those it has learned: shipped ones, files, folders, all"""
+    push: Annotated[tyro.conf.UseCounterAction[int], tyro.conf.arg(help_behavior_hint="")] = 0
+    """instead: how strong a push on the root for .2 s does it survive, in four directions?"""
+    push_most: Annotated[float, tyro.conf.arg(metavar="N")] = 1000.0
+    """greatest push that is tried, newtons"""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -80,27 +89,42 @@ def main(argv: Sequence[str]) -> int:
     options = parse(Options, "mprl evaluate", argv)
     if options.json is not None:
         check_folder(options.json)
-    results = evaluate_folder(options.folder, options.episodes, options.seed, options.video, options.max_episode_steps)
+    results: dict[str, Any]
+    if options.push:
+        from mprl.scripts import pushes
+
+        results = pushes.measure(options.folder, options.push_most, options.motion)
+        pushes.show(results)
+    else:
+        results = evaluate_folder(options.folder, options.episodes, options.seed, options.video, options.max_episode_steps, options.motion)
+        show(results)
     if options.json is not None:
         write_json(options.json, results)
-    show(results)
-    for path in (options.video, options.json, options.folder / "phase_error.png"):
+    drawn = [options.folder / name for key, name in PICTURES.items() if key in results]
+    for path in (options.video, options.json, *drawn):
         if path is not None and path.exists():
             print(f"wrote {path}")
     return 0
 
 
 def evaluate_folder(
-    folder: Path, episodes: int = 32, seed: int = 0, video: Path | None = None, max_episode_steps: int | None = None
+    folder: Path,
+    episodes: int = 32,
+    seed: int = 0,
+    video: Path | None = None,
+    max_episode_steps: int | None = None,
+    motion: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Evaluate the agent in a run folder, in the environment that it was trained in.
 
     Args:
-        folder: with `config.json` and the weights; for imitation a plot of the tracking error over the phase is left there.
+        folder: with `config.json` and the weights; for imitation a plot of the tracking error over the phase is left there, and for
+            a library one of where in which clip it fails.
         episodes: how many.
         seed: of the environment.
         video: where to film one episode.
         max_episode_steps: longer episodes are cut off there; see `mprl.agents.evaluate`.
+        motion: what is imitated instead of what was learned.
 
     Raises:
         MprlError: a folder that holds no agent, a broken one, or one of another environment.
@@ -108,6 +132,7 @@ def evaluate_folder(
     """
     from mprl.agents import evaluate, load_agent
     from mprl.agents.checkpoints import read_config
+    from mprl.scripts import clips
     from mprl.scripts.plots import phase_error
 
     if episodes < 1:
@@ -118,15 +143,19 @@ def evaluate_folder(
     if video is not None:
         check_video(video)
         check_pictures(config["env_id"], "--video")
-    env = environment(config, episodes, **({} if video is None else {"render_mode": "rgb_array"}))
+    changes = clips.instead(config, motion)
+    env = environment(config, episodes, **changes, **({} if video is None else {"render_mode": "rgb_array"}))
     try:
         agent = load_agent(folder, env, training=False)
         results = evaluate(agent, env, episodes, seed, video, max_episode_steps)
+        results |= clips.evaluate_clips(agent, env, episodes, seed)
     finally:
         env.close()
     results["env_id"] = config["env_id"]
     if "error_over_phase" in results:
         phase_error(results["error_over_phase"], folder / "phase_error.png", f"{config['env_id']} · {config['agent']}")
+    if "failures" in results:
+        clips.draw(results, folder / "failures.png", f"{config['env_id']} · {config['agent']}")
     return results
 
 
@@ -172,6 +201,10 @@ def show(results: Mapping[str, Any]) -> None:
         (name, f"{form.format(results[key])} {unit}".strip()) for key, name, unit, form in ROWS if isinstance(results.get(key), int | float)
     ]
     table((f"{results['env_id']}, {results['agent']}", ""), rows)
+    if "clips" in results:
+        from mprl.scripts import clips
+
+        clips.show(results)
 
 
 def write_json(path: Path, results: Mapping[str, Any]) -> None:

@@ -172,3 +172,23 @@ def smoothed(values: ArrayLike, reach: int) -> NDArray[np.float64]:
     first, behind = np.maximum(at - reach, 0), np.minimum(at + reach + 1, len(values))
     with np.errstate(invalid="ignore", divide="ignore"):
         return (sums[behind] - sums[first]) / (counts[behind] - counts[first])
+
+
+def failure_map(rates: NDArray[np.float64], names: Sequence[str], out: Path, title: str = "") -> Path:
+    """Draw where in each clip a policy fails.
+
+    Args:
+        rates: share of the episodes passing through each bin of a clip's phase that fail there, (C, B); NaN where none came.
+        names: of the clips, (C,).
+        out: the PNG.
+        title: in its first line.
+    """
+    figure = new_figure(6.4, 1.4 + 0.24 * len(names))
+    (axes,) = new_axes(figure, 1)
+    axes.grid(False)
+    axes.set_facecolor("#d5d9de")
+    image = axes.imshow(rates, cmap="YlOrRd", vmin=0.0, vmax=1.0, aspect="auto", extent=(0.0, 1.0, len(names), 0.0), interpolation="none")
+    axes.set_yticks(np.arange(len(names)) + 0.5, names)
+    axes.set_xlabel("phase of the clip (grey: no episode came there)")
+    figure.colorbar(image, ax=axes, label="share that fails here", shrink=min(1.0, 6 / (2 + len(names)) + 0.4))
+    return save(figure, out, title)

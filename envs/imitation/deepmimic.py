@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from mprl.devices import available
-from mprl.envs.imitation import checks, evaluation, observations, terminations
+from mprl.envs.imitation import by_clip, checks, evaluation, observations, push, terminations
 from mprl.envs.imitation.bodies import bodies, fitted, on_the_floor, reshape
 from mprl.envs.imitation.ground import Ground
 from mprl.envs.imitation.layout import CONTROL_RATE, PHYSICS_RATE, Layout, simulated
@@ -541,6 +541,14 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     def evaluate(self, policy: Policy, episodes: int = 32, seed: int = 0, video: str | Path | None = None) -> dict[str, Any]:
         """Judge a policy by the metrics of imitation in worlds of their own: `envs/imitation/evaluation.py`."""
         return evaluation.evaluate(self, policy, episodes, seed, video)
+
+    def evaluate_clips(self, policy: Policy, repeats: int = 3, seed: int = 0) -> dict[str, Any]:
+        """Judge a policy on each clip of the library by PHC's definitions: `envs/imitation/by_clip.py`."""
+        return by_clip.judge(self, policy, repeats, seed)
+
+    def evaluate_pushes(self, policy: Policy, most: float = 1000.0, clip: int = 0) -> dict[str, Any]:
+        """Find the greatest push that a policy survives in each direction: `envs/imitation/push.py`."""
+        return push.push_test(self, policy, most, clip)
 
     def check(self) -> dict[str, int]:
         """Report what went wrong in the simulation since the last call; `step` does so every 32 control steps.

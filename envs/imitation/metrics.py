@@ -65,7 +65,9 @@ def starts(library: Any, episodes: int) -> dict[str, Any]:
     return {"clip": clip, "phase": torch.where(cyclic, rank / of_each, 0.0), "joint_noise": noise}
 
 
-def record(envs: Any, policy: Policy, seed: int, watch: Callable[[], None] | None = None) -> Recording:
+def record(
+    envs: Any, policy: Policy, seed: int, watch: Callable[[], None] | None = None, options: dict[str, Any] | None = None
+) -> Recording:
     """Play one episode in every world of a `DeepMimicVectorEnv` (torch output, autoreset DISABLED).
 
     Args:
@@ -73,9 +75,9 @@ def record(envs: Any, policy: Policy, seed: int, watch: Callable[[], None] | Non
         policy: observations (W, n) -> actions (W, nu).
         seed: of the joint noise.
         watch: called after the reset and after every step, to make a video, say.
+        options: of the reset; by default `starts`.
     """
-    options = starts(envs.library, envs.num_envs)
-    observation, _ = envs.reset(seed=seed, options=options)
+    observation, _ = envs.reset(seed=seed, options=starts(envs.library, envs.num_envs) if options is None else options)
     getattr(policy, "reset", lambda: None)()  # where it has a memory
     alive = torch.ones(envs.num_envs, dtype=torch.bool, device=envs.device)
     columns: dict[str, list[Tensor]] = {
