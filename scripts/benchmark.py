@@ -296,6 +296,24 @@ class TerrainOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClipsOptions(Options):
+    """One policy over all clips: success and errors as PHC has them, with uniform and with adaptive sampling."""
+
+    motions: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME|FILE|DIR ...", help_behavior_hint="")] = ()
+    """clips; by default those in $MPRL_MOCAP and all shipped ones"""
+    sampling: tuple[Literal["uniform", "adaptive"], ...] = ("uniform", "adaptive")
+    """where episodes begin, a run of each"""
+    steps: Annotated[float, tyro.conf.arg(metavar="N")] = 20e6
+    """of each run; a shorter one that is there goes on"""
+    num_envs: Annotated[int, tyro.conf.arg(metavar="N")] = 512
+    """worlds stepped together"""
+    seed: int = 0
+    """of the runs"""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs/clips")
+    """where the runs are"""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PoseOptions(Options):
     """Keypoints to SMPL: error against the truth with each pose prior, from one view and two, and frames a second beside smplx."""
 
@@ -398,6 +416,7 @@ def main(argv: Sequence[str]) -> int:
         "pixels": (PixelsOptions, pixels),
         "memory": (MemoryOptions, memory),
         "terrain": (TerrainOptions, terrain),
+        "clips": (ClipsOptions, clips),
         "characters": (CharactersOptions, characters),
         "pose": (PoseOptions, pose),
         "skill": (SkillOptions, skill),
@@ -590,6 +609,14 @@ def terrain(options: TerrainOptions) -> Measured:
     from mprl.scripts.benchmarks.terrain import measure
 
     return measure(options.terrain, options.seeds, options.steps, options.walker, options.out)
+
+
+def clips(options: ClipsOptions) -> Measured:
+    """One policy over many clips."""
+    from mprl.scripts.benchmarks.clips import default_motions, measure
+
+    o = options
+    return measure(o.motions or default_motions(), o.sampling, o.steps, o.num_envs, o.seed, o.threads, o.out)
 
 
 def pose(options: PoseOptions) -> Measured:

@@ -33,6 +33,7 @@ COMMANDS = {
     "demo": "train a character to walk for 8 minutes, measure it, and film it",
     "train": "train an agent in any registered Gymnasium environment",
     "tune": "search for good settings of an agent",
+    "distill": "several experts in one policy",
     "evaluate": "measure a trained agent, and film it",
     "export": "write a trained policy as ONNX or for torch.export",
     "plot": "pictures of learning curves, value functions and policies",

@@ -1,0 +1,156 @@
+"""One policy over all clips: PPO over a library with uniform and with adaptive sampling, judged clip by clip as PHC judges.
+
+Both runs differ in the sampling alone: same clips, which begin equally often without it, same steps, same seed. A run that was stopped
+goes on, and so does a shorter one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mprl.errors import CheckpointError, SettingError
+from mprl.scripts import environments, evaluate, resume, train
+from mprl.scripts.benchmarks.environment import Measured
+from mprl.scripts.benchmarks.report import Figure, Overview
+
+ENV_ID = "mprl/DeepMimic-v0"
+RESULT = "clips.json"
+UNIFORM, ADAPTIVE, ZERO = "uniform", "adaptive", "zero actions"
+REPEATS = 3
+KEYS = ("success_rate", "clips_succeeded", "mpjpe_global_mm", "mpjpe_local_mm", "normalized_return")
+# little exploration: docs/motion.md
+SETTINGS = ("--agent.initial-std", "0.1", "--agent.final-std", "0.04", "--agent.target-kl", "0.1", "--agent.clip-range", "0.3")
+
+
+def default_motions() -> list[str]:
+    """The folder of real motion capture, where $MPRL_MOCAP names one, and all shipped clips."""
+    mocap = os.environ.get("MPRL_MOCAP")
+    return [*([mocap] if mocap else []), "all"]
+
+
+def measure(motions: Sequence[str], ways: Sequence[str], steps: float, num_envs: int, seed: int, threads: int, out: Path) -> Measured:
+    """All figures of `mprl benchmark clips`.
+
+    Args:
+        motions: names, files, folders or "all".
+        ways: to sample: "uniform", "adaptive".
+        steps: of each run.
+        num_envs: worlds.
+        seed: of the runs.
+        threads: of the simulation.
+        out: folder of the runs.
+
+    Raises:
+        MprlError: no such motion, or a folder that holds another run.
+        KeyboardInterrupt: a run was stopped.
+    """
+    from mprl.envs.imitation.checks import expanded
+
+    sources = [str(source) for each in motions for source in expanded(each)]
+    if len(sources) < 2:
+        raise SettingError(f"one policy over several clips: expected at least 2, found {len(sources)}")
+    found = {way: run(way, sources, steps, num_envs, seed, threads, out / f"{way}-seed{seed}") for way in ways}
+    zero = judge_zero(sources, threads)
+    about = {"clips": len(sources), "steps": int(steps), "worlds": num_envs, "seed": seed, "episodes of each clip": REPEATS}
+    return Measured(figures(found), about, overview([Path(source).stem for source in sources], {ZERO: zero, **found}))
+
+
+def run(way: str, sources: Sequence[str], steps: float, num_envs: int, seed: int, threads: int, folder: Path) -> dict[str, Any]:
+    """Train, or go on, and judge; what was judged before after as many steps is read back."""
+    from mprl.agents.checkpoints import read_config
+
+    if _train(way, sources, steps, num_envs, seed, threads, folder):
+        raise KeyboardInterrupt
+    done = read_config(folder)["num_timesteps"]
+    try:
+        kept = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+        if kept["num_timesteps"] == done and len(kept["clips"]) == len(sources):
+            return dict(kept)
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # not judged yet
+    print(f"judging {folder}")
+    judged = judge(folder)
+    evaluate.write_json(folder / RESULT, {**judged, "num_timesteps": done})
+    return judged
+
+
+def _train(way: str, sources: Sequence[str], steps: float, num_envs: int, seed: int, threads: int, folder: Path) -> int:
+    """Train until so many steps; 0, or the exit code of what stopped it."""
+    from mprl.agents import runs
+    from mprl.agents.checkpoints import read_config
+
+    weights = ["1"] * len(sources)
+    words = [ENV_ID, "--agent", "ppo", "--seed", str(seed), "--num-envs", str(num_envs), "--steps", str(steps), "--evaluate-every", "0"]
+    words += ["--env.motion", *sources, "--env.clip-weights", *weights, "--env.num-threads", str(threads), *SETTINGS]
+    words += ["--env.adaptive-sampling", "True"] if way == ADAPTIVE else []
+    options = train.read(words)
+    if not runs.checkpoints_of(folder):
+        print(f"training {folder}: {len(sources)} clips, {steps:,.0f} steps, sampling {way}")
+        return train.train(train.make_agent(options), folder, train.plan(options))
+    plan, config = runs.Plan.read(folder), read_config(folder)
+    there = config["seed"], config["num_envs"], list(config["env_kwargs"].get("motion", ())), config["env_kwargs"].get("adaptive_sampling")
+    if there != (seed, num_envs, list(sources), True if way == ADAPTIVE else None):
+        raise CheckpointError(f"{folder}: holds a run with other settings; choose another folder with --out")
+    if max(plan.ended_steps, config["num_timesteps"]) >= steps:
+        return 0
+    return resume.resume(folder, steps=steps)
+
+
+def judge(folder: Path) -> dict[str, Any]:
+    """PHC's figures of the agent in a run folder."""
+    from mprl.agents import load_agent
+    from mprl.agents.checkpoints import read_config
+    from mprl.agents.evaluation import Player
+
+    env = evaluate.environment(read_config(folder), 1)
+    agent = load_agent(folder, env, training=False)
+    found: dict[str, Any] = env.evaluate_clips(Player(agent, agent._make_batch(env).observation), REPEATS)
+    env.close()
+    return found
+
+
+def judge_zero(sources: Sequence[str], threads: int) -> dict[str, Any]:
+    """The same of actions that ask for the reference and know nothing of balance: what learning adds to."""
+    env: Any = environments.make(ENV_ID, 1, motion=list(sources), num_threads=threads)
+    found: dict[str, Any] = env.evaluate_clips(lambda observation: torch.zeros(len(observation), env.model.nu, device=env.device), REPEATS)
+    env.close()
+    return found
+
+
+def figures(found: Mapping[str, Mapping[str, Any]]) -> list[Figure]:
+    """Of the last way to sample, beside uniform sampling where both were run."""
+    way, base = list(found)[-1], found.get(UNIFORM)
+    told = {
+        "success_rate": ("success, never .5 m off", "", False),
+        "clips_succeeded": ("clips in which no episode failed", "", False),
+        "mpjpe_global_mm": ("position error", "mm", True),
+        "mpjpe_local_mm": ("position error, relative to the root", "mm", True),
+        "normalized_return": ("normalised return", "", False),
+    }
+    made = []
+    for key in KEYS:
+        what, unit, less = told[key]
+        peer = base["library"][key] if base is not None and way != UNIFORM else None
+        against = f"ours {way} sampling, peer uniform" if peer is not None else ""
+        ours = found[way]["library"][key]
+        made.append(Figure(key, what, unit, ours, peer, None if less else 1.0, against, less_is_better=less))
+    return made
+
+
+def overview(names: Sequence[str], found: Mapping[str, Mapping[str, Any]]) -> Overview:
+    """A clip to a line: success and errors, in the world and relative to the root, of each way."""
+    rows = []
+    for at, name in enumerate(names):
+        rows.append((name, *(_cell(results["clips"][at]) for results in found.values())))
+    rows.append(("all", *(_cell(results["library"]) for results in found.values())))
+    return Overview(("success · error · relative to the root, mm", *found), rows)
+
+
+def _cell(one: Mapping[str, Any]) -> str:
+    return f"{one['success_rate']:.0%} · {one['mpjpe_global_mm']:.0f} · {one['mpjpe_local_mm']:.0f}"
