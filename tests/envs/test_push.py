@@ -13,8 +13,8 @@ from mprl.errors import SettingError
 from mprl.motion import load
 from mprl.motion.edit import trim
 
-# N that each direction stands: -1 is a fall without any push, and nothing fells to the left
-STANDS = {"front": 137.4, "back": 24.0, "left": 1e9, "right": -1.0}
+# N that each direction stands; nothing fells to the left, and those to the right, the last worlds, fall without any push
+STANDS = {"front": 137.4, "back": 24.0, "left": 1e9, "right": 0.0}
 
 
 class Puppets(DeepMimicVectorEnv):
@@ -37,8 +37,7 @@ class Puppets(DeepMimicVectorEnv):
             for name, direction in push.DIRECTIONS.items():
                 along = force[:, :2] @ torch.tensor(direction)
                 felled.logical_or_(along > STANDS[name])
-            if STANDS["right"] < 0:  # the last quarter of the worlds
-                felled[-(self.num_envs // 4) :] = True
+            felled[-(self.num_envs // 4) :] = True
 
         self.simulation.step = step  # type: ignore[method-assign]
         self.simulation.apply_force = apply_force  # type: ignore[method-assign]

@@ -31,7 +31,7 @@ def test_one_run_alone_has_no_peer():
 
 def test_a_clip_is_a_line():
     table = clips.overview(["a", "b"], {clips.ZERO: result(0.25, 100.0), clips.UNIFORM: result(0.5, 80.0)})
-    assert list(table.rows)[0] == ("a", "25% · 100 · 50", "50% · 80 · 40") and [row[0] for row in table.rows] == ["a", "b", "all"]
+    assert table.rows[0] == ("a", "25% · 100 · 50", "50% · 80 · 40") and [row[0] for row in table.rows] == ["a", "b", "all"]
 
 
 def test_one_clip_is_not_several(tmp_path):
