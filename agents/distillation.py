@@ -68,7 +68,7 @@ class Distillation(PPO):
     def label(self, observation: Tensor) -> Tensor:
         """What the expert of each world would do, (W, a), in the range in which the student acts."""
         which = self.expert_of()
-        labels = observation.new_zeros(len(observation), self.model.actor[-1].out_features)  # type: ignore[arg-type]
+        labels = observation.new_zeros(len(observation), self.model.actor[-1].out_features)
         for at, expert in enumerate(self.experts):
             mine = which == at
             if self.device.type == "cpu":

@@ -2,7 +2,7 @@
 
 Each expert is a run folder of an agent that imitates motions. The student imitates all of them, in the environment of the first one,
 and is taught in each world by the expert of the world's clip. What it leaves is a run folder of PPO: `mprl evaluate DIR` measures it,
-and `mprl train --resume DIR --steps N` goes on with PPO.
+and `mprl train --resume DIR --steps N` goes on with PPO, also with a distillation that was stopped.
 """
 
 from __future__ import annotations
@@ -74,8 +74,9 @@ def main(argv: Sequence[str]) -> int:
     from mprl.agents.ppo import PPO
     from mprl.agents.runs import Plan
 
-    preset = {key: tuple(value) if isinstance(value, list) else value for key, value in PPO.presets("mprl/DeepMimic-v0").items()}
-    settings = dataclasses.field(default_factory=lambda: PPO.Settings(**{**preset, "initial_std": INITIAL_STD}))
+    preset: dict[str, Any] = {**PPO.presets("mprl/DeepMimic-v0"), "initial_std": INITIAL_STD}
+    preset = {key: tuple(value) if isinstance(value, list) else value for key, value in preset.items()}
+    settings = dataclasses.field(default_factory=lambda: PPO.Settings(**preset))
     own = [("agent_settings", Annotated[PPO.Settings, tyro.conf.arg(name="agent")], settings)]
     kind = dataclasses.make_dataclass("DistillOptions", own, bases=(Options,), frozen=True, kw_only=True)
     options: Any = parse(kind, "mprl distill", argv, Options.__doc__)
@@ -123,7 +124,7 @@ def make_student(options: Any) -> Distillation:
     agent = {field.name: getattr(options.agent_settings, field.name) for field in dataclasses.fields(options.agent_settings)}
     return Distillation(
         env, experts, lambda: expert_of[env.clip], expert_share=_number(share), memory=options.memory, seed=options.seed,
-        device=options.device, **{**agent, "target_kl": None},
+        device=options.device, **agent,
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ reference is never moved to where the character is (no re-sync). Errors are mean
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import replace
 from typing import Any
 
@@ -96,10 +97,11 @@ def _told(recording: Recording) -> dict[str, float]:
 
 def some(recording: Recording, which: NDArray[np.bool_]) -> Recording:
     """Only those episodes, (E,) bool."""
-    rows = {name: getattr(recording, name)[which] for name in ("alive", "fell", "character", "reference", "resync", "earned")}
-    rows |= {name: getattr(recording, name)[which] for name in ("possible", "phase", "saturation", "clip")}
-    tables = {name: {key: value[which] for key, value in getattr(recording, name).items()} for name in ("rewards", "goal")}
-    return Recording(**rows, **tables)
+    fields: dict[str, Any] = {}
+    for field in dataclasses.fields(recording):
+        value = getattr(recording, field.name)
+        fields[field.name] = {key: column[which] for key, column in value.items()} if isinstance(value, dict) else value[which]
+    return Recording(**fields)
 
 
 def failures(recording: Recording, clips: int, bins: int = BINS) -> NDArray[np.float64]:

@@ -572,7 +572,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         names = ("clip", "start", "steps", "cycle", "offset", "pending", "next_control")
         kept = {name: getattr(self, f"_{name}") for name in names}
         kept |= {f"task_{name}": value for name, value in (self._task.state() if self._task is not None else {}).items()}
-        parts = {"sensor": self._sensors, "sampling": self._starts, "latency": self._latency, "push": self._pushes}
+        parts: dict[str, Any] = {"sensor": self._sensors, "sampling": self._starts, "latency": self._latency, "push": self._pushes}
         return kept | {
             f"{part}_{name}": value for part, owner in parts.items() if owner is not None for name, value in owner.state().items()
         }
