@@ -8,7 +8,6 @@ reference is never moved to where the character is (no re-sync). Errors are mean
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -65,7 +64,7 @@ def judge(like: Any, policy: Policy, repeats: int = 3, seed: int = 0) -> dict[st
     recording = metrics.record(envs, policy, seed, options=start)
     limit = np.where(library.cyclic.cpu().numpy()[recording.clip], np.minimum(cycle, recording.possible), recording.possible)
     envs.close()
-    return summarise(until_failure(recording, limit), [clip.name for clip in library.clips], phase.repeat(count).numpy() == 0, repeats)
+    return summarise(until_failure(recording, limit), [clip.name for clip in library.clips], repeats)
 
 
 def until_failure(recording: Recording, limit: NDArray[np.int64]) -> Recording:
@@ -74,13 +73,13 @@ def until_failure(recording: Recording, limit: NDArray[np.int64]) -> Recording:
     error = np.linalg.norm(recording.character - recording.reference, axis=-1).mean(axis=-1)
     failed = within & ((error > PHC_FAILURE) | recording.fell)
     alive = within & (failed.cumsum(axis=1) - failed == 0)
-    return replace(recording, alive=alive, fell=failed & alive, possible=limit)
+    return dataclasses.replace(recording, alive=alive, fell=failed & alive, possible=limit)
 
 
-def summarise(recording: Recording, names: list[str], from_start: NDArray[np.bool_], repeats: int) -> dict[str, Any]:
+def summarise(recording: Recording, names: list[str], repeats: int) -> dict[str, Any]:
     """What `judge` returns, of episodes that end with their failure, clip after clip; the first `repeats` of each from its start."""
-    each = len(from_start) // len(names)
-    first = np.arange(len(from_start)) % each < repeats
+    episodes = len(recording.clip)
+    first = np.arange(episodes) % (episodes // len(names)) < repeats
     clips = []
     for clip, name in enumerate(names):
         mine = some(recording, first & (recording.clip == clip))

@@ -54,10 +54,9 @@ def test_what_happens_after_the_limit_does_not_count():
     assert made.alive.sum() == 5 and not made.fell.any() and made.possible.tolist() == [5]
 
 
-def summary(offset: Any, clip: Any, repeats: int, spread: int = 0) -> dict[str, Any]:
+def summary(offset: Any, clip: Any, repeats: int) -> dict[str, Any]:
     made = by_clip.until_failure(recording(offset, clip), np.full(len(clip), STEPS))
-    each = [True] * repeats + [False] * spread
-    return by_clip.summarise(made, ["walk", "jump"], np.array(each * 2), repeats)
+    return by_clip.summarise(made, ["walk", "jump"], repeats)
 
 
 def test_each_clip_has_its_own_success_and_errors():
@@ -79,7 +78,7 @@ def test_over_the_library_frames_weigh_the_same_and_clips_succeed_or_do_not():
 
 
 def test_episodes_that_begin_elsewhere_count_for_the_map_alone():
-    found = summary([[0.1] * 10, [0.9] * 10, [0.1] * 10, [0.1] * 10], [0, 0, 1, 1], repeats=1, spread=1)
+    found = summary([[0.1] * 10, [0.9] * 10, [0.1] * 10, [0.1] * 10], [0, 0, 1, 1], repeats=1)
     assert found["library"]["success_rate"] == 1 and found["library"]["episodes"] == 2
     assert np.nansum(found["failures"]) > 0
 
