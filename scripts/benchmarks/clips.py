@@ -57,7 +57,8 @@ def measure(motions: Sequence[str], ways: Sequence[str], steps: float, num_envs:
         raise SettingError(f"one policy over several clips: expected at least 2, found {len(sources)}")
     found = {way: run(way, sources, steps, num_envs, seed, threads, out / f"{way}-seed{seed}") for way in ways}
     zero = judge_zero(sources, threads)
-    about = {"clips": len(sources), "steps": int(steps), "worlds": num_envs, "seed": seed, "episodes of each clip": REPEATS}
+    taken = ", ".join(f"{way} {one['num_timesteps']:,}" for way, one in found.items())  # a stopped run may have gone further
+    about = {"clips": len(sources), "steps": taken, "worlds": num_envs, "seed": seed, "episodes of each clip": REPEATS}
     return Measured(figures(found), about, overview([Path(source).stem for source in sources], {ZERO: zero, **found}))
 
 
@@ -75,8 +76,8 @@ def run(way: str, sources: Sequence[str], steps: float, num_envs: int, seed: int
     except (OSError, ValueError, KeyError, TypeError):
         pass  # not judged yet
     print(f"judging {folder}")
-    judged = judge(folder)
-    evaluate.write_json(folder / RESULT, {**judged, "num_timesteps": done})
+    judged = {**judge(folder), "num_timesteps": done}
+    evaluate.write_json(folder / RESULT, judged)
     return judged
 
 
