@@ -149,6 +149,15 @@ SENSORS = {
         ("", {"autoreset_mode": "SAME_STEP", "phase_observation": True}),
         ("", {"autoreset_mode": "NEXT_STEP", "randomize": True}),
         ("", {"sensors": SENSORS}),
+        (
+            "",
+            {
+                "motion": ["walk", "jump"],
+                "adaptive_sampling": True,
+                "latency": (0.0, 0.03),
+                "pushes": {"force": (0, 200), "every": (0.1, 0.2)},
+            },
+        ),
         ("Heading", {}),
         ("Strike", {}),
     ],
