@@ -28,7 +28,8 @@ from numpy.typing import NDArray
 
 from mprl.errors import SettingError
 from mprl.motion.formats.files import write_atomically
-from mprl.motion.viewing.scene import Actor, Mesh, Scene
+from mprl.motion.viewing.meshes import Mesh
+from mprl.motion.viewing.scene import Actor, Scene
 
 MOST_FRAMES_PER_SECOND = 60.0  # the player goes between frames
 _PLAYER = Path(__file__).with_name("player.html")
