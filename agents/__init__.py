@@ -71,7 +71,7 @@ def load_agent(
     network: Any = None,
     ranks: Ranks = ALONE,
 ) -> Agent:
-    """Load a saved agent of any kind; see `Agent.load`."""
+    """Load a saved agent of any kind, or a shipped one by its name; see `Agent.load`."""
     return find_agent(checkpoints.read_config(files.as_folder(folder))["agent"]).load(folder, env, device, training, network, ranks)
 
 

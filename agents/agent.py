@@ -437,7 +437,7 @@ class Agent(ABC):
         """Read what `save` wrote. Without `env` the agent can predict; with one it can also learn on.
 
         Args:
-            folder: a saved agent.
+            folder: a saved agent, or the name of a shipped one (`mprl list trained`), which learns on with a new value network.
             env: to learn on in. Where the folder was saved with `training=True` this goes on exactly, in an environment made like
                 the one before; otherwise with new episodes and a new optimiser.
             device: where the networks live.
@@ -465,7 +465,8 @@ class Agent(ABC):
             agent.num_timesteps = config["num_timesteps"]
             for name, net in agent._saved_networks().items():
                 own = {key.removeprefix(f"{name}."): value for key, value in weights.items() if key.startswith(f"{name}.")}
-                net.load_state_dict(own)
+                left_out = tuple(f"{part}." for part in config.get("left_out", ()))  # it learns these anew, if it learns at all
+                net.load_state_dict(own | {key: value for key, value in net.state_dict().items() if f"{name}.{key}".startswith(left_out)})
         except (KeyError, TypeError, ValueError, RuntimeError, AssertionError, OverflowError) as error:  # Gymnasium's spaces assert
             what = " ".join(str(error).split())[:160]
             raise CheckpointError(f"{folder}: config.json and weights.safetensors do not fit together: {what}") from None

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mprl.agents.shipped import located
 from mprl.errors import CheckpointError
 from mprl.files import VERSION, read_json, read_tensors, tensor_chunks, write_atomically
 
@@ -88,13 +89,12 @@ def _digest(chunks: Iterable[Any]) -> str:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The settings of a saved agent.
+    """The settings of a saved agent, or of a shipped one by its name.
 
     Raises:
         CheckpointError: no such folder, no agent in it, or a broken one.
     """
-    if not folder.exists():
-        raise CheckpointError(f"{folder}: no such run folder")
+    folder = located(folder)
     if not folder.is_dir():
         raise CheckpointError(f"{folder}: expected a run folder, found a file")
     path = folder / CONFIG
@@ -111,6 +111,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def read(folder: Path, device: torch.device | str = "cpu") -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Settings and weights of a saved agent; see `read_config` for the errors."""
+    folder = located(folder)
     config = read_config(folder)
     if not (folder / WEIGHTS).is_file():
         raise CheckpointError(f"{folder / WEIGHTS}: no such file; the run folder is incomplete")

@@ -1,4 +1,4 @@
-"""`mprl list envs|agents|motions`: the names that other commands take."""
+"""`mprl list envs|agents|motions|trained`: the names that other commands take."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from mprl.scripts.tables import table
 
 @dataclass(frozen=True)
 class Options:
-    """Print names: of our environments, of the agents, or of the motions that ship with the package."""
+    """Print names: of our environments, of the agents, of the motions or the trained agents that ship with the package."""
 
-    what: Annotated[Literal["envs", "agents", "motions"], tyro.conf.Positional]
+    what: Annotated[Literal["envs", "agents", "motions", "trained"], tyro.conf.Positional]
     """what to list"""
 
 
 def main(argv: Sequence[str]) -> int:
     """Run `mprl list`."""
-    {"envs": environments, "agents": agents, "motions": motions}[parse(Options, "mprl list", argv).what]()
+    {"envs": environments, "agents": agents, "motions": motions, "trained": trained}[parse(Options, "mprl list", argv).what]()
     return 0
 
 
@@ -68,3 +68,15 @@ def motions() -> None:
     rows = [(clip.name, f"{clip.duration:.2f} s", "cycle" if clip.loop == "wrap" else "ends", about(clip.name)) for clip in clips]
     table(("motion", "length", "loop", "what it is"), rows)
     print("A file works wherever a name does: mprl motion info FILE")
+
+
+def trained() -> None:
+    """Print the trained agents that ship with the package."""
+    from mprl.agents import shipped
+
+    cards = [shipped.card(name) for name in shipped.names()]
+    rows = [
+        (c["name"], c["clip"], f"{c['normalized_return']:.3f}", f"{c['success_rate']:.0%}", f"{c['samples'] / 1e6:.2f} M") for c in cards
+    ]
+    table(("trained agent", "clip", "normalised return", "success", "samples"), rows)
+    print("Watch one: mprl play NAME. A name works wherever a run folder does: mprl evaluate NAME")

@@ -35,6 +35,7 @@ COMMANDS = {
     "tune": "search for good settings of an agent",
     "distill": "several experts in one policy",
     "evaluate": "measure a trained agent, and film it",
+    "play": "watch a trained agent in the browser, and push it",
     "export": "write a trained policy as ONNX or for torch.export",
     "plot": "pictures of learning curves, value functions and policies",
     "list": "names of environments, agents and motions",
@@ -64,6 +65,7 @@ options:
 
 examples:
   mprl demo
+  mprl play walk
   mprl train mprl/DeepMimic-v0 --agent ppo --env.motion walk --minutes 15 --out runs/walk
   mprl train --resume runs/walk
   mprl evaluate runs/walk --video walk.mp4"""

@@ -1,6 +1,6 @@
-"""A page that plays clips: one HTML file that needs no network, with the player (`player.html`) and the clips inside.
+"""A page that plays a scene, motions or a rollout: one HTML file that needs no network, with player (`player.html`) and scene inside.
 
-The clips are one gzipped block in base64: four bytes with the length of a JSON text, that text, and the arrays that it names as
+The scene is one gzipped block in base64: four bytes with the length of a JSON text, that text, and the arrays that it names as
 [type, first byte, shape], counted from its end. Of each actor
 
     unit        m in one step of `offsets`
@@ -8,6 +8,8 @@ The clips are one gzipped block in base64: four bytes with the length of a JSON 
     offsets     (T, P, 3) int16, other parts' positions less the root's, in units; coded
     rotations   (T, P, 4) int16, 32767 times the quaternions wxyz; coded
     meshes      vertices (V, 3) int16 with a unit of their own, faces (F, 3), parts (V, K), weights (V, K) out of 255, bind (P, 3) float32
+
+and of each curve its values, (T,) float32.
 
 "Coded": each frame less the one before (modulo 2^16), then the low bytes of all, then the high bytes: half of what they take otherwise.
 """
@@ -51,7 +53,7 @@ def write(scene: Scene, path: str | Path, title: str = "") -> Path:
     path = Path(path)
     if path.suffix.lower() not in (".html", ".htm"):
         raise SettingError(f"{path}: a page is written as .html, not '{path.suffix}'")
-    names = list(dict.fromkeys(actor.name for actor in scene.actors))
+    names = list(dict.fromkeys(actor.name for actor in scene.characters))
     before, after = _PLAYER.read_text(encoding="utf-8").split(_DATA)
     before = before.replace(_TITLE, html.escape(title or ", ".join(names)))
     text = before + base64.b64encode(packed(scene)).decode("ascii") + after
@@ -66,6 +68,7 @@ def packed(scene: Scene) -> bytes:
         "reach": scene.reach.tolist(),
         "layers": scene.layers,
         "actors": [_actor(actor, arrays) for actor in scene.actors],
+        "curves": [{"name": curve.name, "values": arrays.add(curve.values.astype(np.float32))} for curve in scene.curves],
     }
     text = json.dumps(about, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
     text += b" " * (-len(text) % 4)  # so that the arrays lie as JavaScript wants them
@@ -101,6 +104,7 @@ def _actor(actor: Actor, arrays: _Arrays) -> dict[str, Any]:
     offsets, unit = _steps(positions - root, least=1e-4)
     return {
         "name": actor.name,
+        "role": actor.role,
         "rate": (len(positions) - 1) / actor.duration,
         "cyclic": actor.cyclic,
         "displacement": actor.displacement.tolist(),
