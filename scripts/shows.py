@@ -49,31 +49,31 @@ class Simulated:
         from mprl.envs.imitation.played import Played
 
         policy = who if isinstance(who, Blind) else Player(who, who._make_batch(env).observation)
-        self._name, self._played, self._env = name, Played(env.unwrapped, policy, seed), env
+        self._name, self.played, self._env = name, Played(env.unwrapped, policy, seed), env
 
     def live(self, port: int | None) -> Any:
         """A server with it."""
         from mprl.envs.imitation.live import LivePlay
 
-        return LivePlay(self._played, self._name, port)
+        return LivePlay(self.played, self._name, port)
 
     def page(self, path: Path, seconds: float) -> None:
         """Write an episode as a page."""
         from mprl.envs.imitation.played import record, scene_of
         from mprl.motion import viewing
 
-        scene = scene_of(self._played, record(self._played, seconds), self._name)
-        viewing.write(scene, path, f"{self._name} · {self._played.name}")
+        scene = scene_of(self.played, record(self.played, seconds), self._name)
+        viewing.write(scene, path, f"{self._name} · {self.played.name}")
 
     def film(self, path: Path, seconds: float) -> None:
         """Write an episode as a film."""
         from mprl.envs.imitation.film import Film
 
-        film = Film(self._played.envs, path, *self._played.envs._render_size)
-        moment = self._played.reset()
+        film = Film(self.played.envs, path, *self.played.envs._render_size)
+        moment = self.played.reset()
         film()
-        for _ in range(max(1, round(seconds / self._played.control_step))):
-            moment = self._played.step()
+        for _ in range(max(1, round(seconds / self.played.control_step))):
+            moment = self.played.step()
             film()
             if moment.ended:
                 break
@@ -81,7 +81,7 @@ class Simulated:
 
     def close(self) -> None:
         """Free the worlds."""
-        self._played.close()
+        self.played.close()
         self._env.close()
 
 

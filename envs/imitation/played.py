@@ -97,7 +97,7 @@ class Played:
         """Act once. After the end of an episode it goes on as if there had been none: a fall can be watched."""
         self._observation, reward, _, _, info = self.envs.step(self.policy(self._observation))
         terms = {"reward": float(reward[0])}
-        terms |= {key.removeprefix("reward_").replace("_", " "): float(info[key][0]) for key in info if key.startswith("reward_")}
+        terms |= {_called(key): float(info[key][0]) for key in info if key.startswith("reward_")}
         terms["tracking error, m"] = float(info["tracking_error"][0])
         ended = next((text for key, text in _ENDS.items() if key in info and bool(info[key][0])), "")
         return self._moment(terms, ended)
@@ -114,6 +114,11 @@ class Played:
     def close(self) -> None:
         """Free the world."""
         self.envs.close()
+
+
+def _called(key: str) -> str:
+    name = key.removeprefix("reward_").replace("_", " ")
+    return "centre of mass" if name == "com" else name
 
 
 def record(played: Played, seconds: float) -> list[Moment]:
