@@ -27,7 +27,7 @@ _SHOVE = 0.2  # s that a click pushes
 _PULL = 400.0  # N for each metre that the mouse pulls
 _MOST = 600.0  # N
 _KEPT = 10.0  # s of curves
-_SMOOTH = 0.35  # s, of where the camera looks
+_SMOOTH = 0.6  # s of way that the camera goes by
 _REDRAWN = 0.25  # s between two drawings of the curves
 
 
@@ -60,7 +60,7 @@ class LivePlay(Stage):
         figures = [self._figure(name, COLOR, 0, "character"), self._figure("reference", GHOST, 1, "ghost")]
         self._markers = marker_actors(1.0, [self.moment.markers] * 2)
         positions = self._parts[0][0]
-        self._focus = positions[0, :2].copy()
+        self._way = deque([positions[0, :2]], maxlen=max(2, round(_SMOOTH / played.control_step)))
         top = positions[:, 2].max() + figures[0].head_room
         super().__init__([*figures, *self._markers, *ground_actors(played)], np.array([1.0, 1.2, top]), port)
         for mesh, handle in self._meshes[0]:
@@ -194,6 +194,7 @@ class LivePlay(Stage):
         self.moment = self.played.step()
         self._parts = self._pose()
         self._time += self.played.control_step
+        self._way.append(self._parts[0][0][0, :2])
         self._history.append((self._time, self.moment.terms))
         if self.moment.ended and not self._ended:
             self._ended, self._over = self.moment.ended, self._time + LINGER
@@ -205,7 +206,9 @@ class LivePlay(Stage):
             self._forces.clear()
         self._pushed = set()
         self._parts = self._last = self._pose()
-        self._focus, self._ended, self._ahead = self._parts[0][0][0, :2].copy(), "", 0.0
+        self._way.clear()
+        self._way.append(self._parts[0][0][0, :2])
+        self._ended, self._ahead = "", 0.0
 
     def _between(self, which: int) -> tuple[Array, Array]:
         """The parts of the character (0) or the reference (1) at the time that is shown, between the last two steps."""
@@ -223,9 +226,10 @@ class LivePlay(Stage):
 
     def show(self) -> None:
         """Draw everything where it is now."""
-        here = self._between(0)[0][0, :2]
-        self._focus += (here - self._focus) * (1 - np.exp(-1 / (RATE * _SMOOTH)))
-        self._seen = self._focus if self._follow.value else np.zeros(2)
+        # where it was on average, and half the way on: smooth, and it does not lag behind who walks
+        middle = np.mean(self._way, axis=0) + (self._way[-1] - self._way[0]) / 2
+        lag = (1 - self._ahead) * (self._way[-1] - self._way[-2]) if len(self._way) > 1 else 0.0  # what is shown is between two steps
+        self._seen = middle - lag if self._follow.value else np.zeros(2)
         aside = _ASIDE if self._reference.value == _BESIDE else 0.0
         with self._server.atomic():
             self.look_at(self._seen)

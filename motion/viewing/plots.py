@@ -42,7 +42,7 @@ class Plots:
             if not group:
                 continue
             title = "reward and its terms" if group is shared else group[0]
-            series = [uplot.Series(label="s", value="{value}")]  # the time
+            series = [uplot.Series(label="s")]  # the time
             series += [
                 uplot.Series(label=name, stroke=_COLORS[i % len(_COLORS)], width=3 if i == 0 else 1.5) for i, name in enumerate(group)
             ]
@@ -52,6 +52,6 @@ class Plots:
             }
             handle = self._gui.add_uplot(
                 (np.zeros(2), *(np.zeros(2) for _ in group)), tuple(series), title=title, scales=scales,
-                legend=uplot.Legend(show=group is shared), aspect=1.6 if group is shared else 2.6,
+                legend=uplot.Legend(show=group is shared, live=False), aspect=1.15 if group is shared else 2.6,
             )  # fmt: skip
             self._handles.append((group, handle))
