@@ -65,7 +65,7 @@ def column(name: str, count: int, width: int, height: int) -> list[NDArray[np.ui
 
     moments = record(show.played, count * _EVERY * show.played.control_step)[1::_EVERY]
     model = show.played.envs._models[0]
-    with SceneRenderer(model, width, height, ghost=True, fps=30 / _EVERY, distance=4.2) as scene:
+    with SceneRenderer(model, width, height, ghost=True, fps=30 / _EVERY, distance=3.5) as scene:
         pictures = [scene.render(moment.qpos, moment.ghost, moment.markers) for moment in moments]
     show.close()
     return [caption(pictures[i % len(pictures)], name) for i in range(count)]

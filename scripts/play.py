@@ -79,7 +79,7 @@ def read(argv: Sequence[str]) -> Any:
     words = list(argv)
     at = _named(words)
     if at is None:
-        return parse(Options, "mprl play", words or ["--help"])
+        return parse(Options, "mprl play", words)
     what = words.pop(at)
     config = _config(what)
     spec = environments.find(config.get("env_id", what))
@@ -121,7 +121,9 @@ def _check(options: Any, config: dict[str, Any], spec: Any) -> None:
 
     check_seed(options.seed)
     if not config and options.policy is None:
-        raise SettingError(f"{spec.id} has no agent: --policy zero or --policy random says who acts, or name a run folder of mprl train")
+        raise SettingError(
+            f"{options.what} has no agent: --policy zero or --policy random says who acts, or name a run folder of mprl train"
+        )
     if not (options.seconds > 0 and math.isfinite(options.seconds)):
         raise SettingError(f"--seconds must be a positive number, found {options.seconds:g}")
     if options.html is not None:
@@ -129,7 +131,7 @@ def _check(options: Any, config: dict[str, Any], spec: Any) -> None:
     if options.video is not None:
         check_video(options.video)
     if not environments.makes_pictures(spec):
-        raise SettingError(f"{spec.id} makes no pictures: 'rgb_array' is not among its render modes, so there is nothing to show")
+        raise SettingError(f"{options.what} makes no pictures: 'rgb_array' is not among its render modes, so there is nothing to show")
 
 
 # --- showing -----------------------------------------------------------------------------------------------------------------
