@@ -85,7 +85,7 @@ def read(argv: Sequence[str]) -> Any:
     spec = environments.find(config.get("env_id", what))
     fields = [
         ("env", environments.options(spec), dataclasses.field()),
-        ("config", tyro.conf.Suppress[Any], dataclasses.field(default=None)),
+        ("config", Annotated[Any, tyro.conf.Suppress], dataclasses.field(default=None)),
     ]
     made = dataclasses.make_dataclass("PlayOptions", fields, bases=(Options,), frozen=True, kw_only=True)
     options: Any = parse(made, "mprl play", [what, *words], f"Watch {what}. {environments.summary(spec)}", f"mprl play {what} --help")

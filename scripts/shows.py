@@ -124,7 +124,8 @@ class Drawn:
         """Write an episode as a film."""
         from mprl.simulation.video import write_video
 
-        frames, ended = [], False
+        frames: list[NDArray[np.uint8]] = []
+        ended = False
         while not ended and len(frames) < min(FILM, math.ceil(seconds * self.rate)):
             picture, _, ended = self.step()
             frames.append(picture)

@@ -53,8 +53,9 @@ class LivePlay(Stage):
 
     def __init__(self, played: Played, name: str, port: int | None = None) -> None:
         self.played, self.playing, self.moment = played, True, played.reset()
-        self._ahead, self._time, self._ended = 0.0, 0.0, ""
-        self._lock, self._forces = threading.Lock(), {}  # of a part: the force, N, and until when it acts, s, or None while it is held
+        self._ahead, self._time, self._ended, self._over = 0.0, 0.0, "", 0.0
+        self._lock, self._pushed, self._held = threading.Lock(), set[int](), 0
+        self._forces: dict[int, tuple[Array, float | None]] = {}  # of a part: N, and until when it acts, s, or None while it is held
         self._history: deque[tuple[float, dict[str, float]]] = deque(maxlen=round(_KEPT / played.control_step))
         self._parts = self._last = self._pose()
         figures = [self._figure(name, COLOR, 0, "character"), self._figure("reference", GHOST, 1, "ghost")]
@@ -157,7 +158,7 @@ class LivePlay(Stage):
                     force = np.zeros(3)
                 self.played.push(part, force.tolist())
             held = set(self._forces)
-        for part in getattr(self, "_pushed", set()) - held:
+        for part in self._pushed - held:
             self.played.push(part, [0.0, 0.0, 0.0])
         self._pushed = held
 
