@@ -25,7 +25,7 @@ class Options:
 
     out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
     """.webp, or .png for an animated PNG"""
-    agents: tuple[str, ...] = ("walk", "spinkick", "squat", "smpl-walk")
+    agents: tuple[str, ...] = ("walk", "smpl-walk", "squat", "spinkick")
     """names or run folders, from left to right"""
     seconds: float = 4.0
     """of the film; a shorter episode begins again"""
