@@ -85,6 +85,6 @@ def test_the_walk_still_walks():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_each_still_reaches_what_its_card_says(name):
-    with closing(environment(name, 16)) as env:
+    with closing(environment(name, 16, time_limit=8.0)) as env:
         found = evaluate(load_agent(name, env, training=False), env, episodes=16)
     assert found["normalized_return"] == pytest.approx(shipped.card(name)["normalized_return"], abs=0.1)
