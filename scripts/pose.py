@@ -55,8 +55,8 @@ class TrainOptions:
     """passes over the pictures"""
     minutes: Annotated[float | None, tyro.conf.arg(metavar="M", help_behavior_hint="")] = None
     """end earlier, with the epoch in which so much time is spent"""
-    learning_rate: float = 1e-3
-    """of AdamW"""
+    learning_rate: float = 2e-3
+    """of AdamW, at its highest: it rises for a twentieth of the way and falls to 0 at its end"""
     averaging: str = "ema 0.99"
     """of the weights; "none": the last ones"""
     seed: int = 0
@@ -100,10 +100,12 @@ def train(options: TrainOptions) -> None:
     from mprl.envs.people.poses import Poses
     from mprl.envs.people.recording import record_people
     from mprl.envs.people.scenes import SEVERAL, SINGLE, Studio
+    from mprl.nn import schedules
     from mprl.perception import models
     from mprl.perception.plug import Perception
     from mprl.perception.pose2d.samples import PoseSamples, spec
     from mprl.perception.trainer import Trainer, TrainerSettings, evaluate
+    from mprl.perception.training.state import Progress
 
     if options.model not in MODELS:
         raise unknown_name("model of 2-D pose", options.model, MODELS, f"known: {', '.join(MODELS)}")
@@ -117,7 +119,11 @@ def train(options: TrainOptions) -> None:
     scenery = dataclasses.replace(scenery, height=pixels, width=pixels)
     minutes = math.inf if options.minutes is None else options.minutes
     plan = TrainerSettings(
-        epochs=options.epochs, learning_rate=options.learning_rate, averaging=options.averaging, seed=options.seed, minutes=minutes
+        epochs=options.epochs,
+        learning_rate=schedules.rise_and_fall(options.learning_rate),
+        averaging=options.averaging,
+        seed=options.seed,
+        minutes=minutes,
     )
     settings, read = json_object("--settings", options.settings), spec(pixels, pixels)
     with settings_of_a_model("--settings", options.settings), torch.random.fork_rng(devices=[]):
@@ -129,7 +135,13 @@ def train(options: TrainOptions) -> None:
     learned, kept = data.split(0.1)
     samples = PoseSamples(learned, options.batch_size, several=options.model == "paf")
     held_out = dataclasses.replace(samples, dataset=kept, flip=False)
-    Trainer(network, samples, plan, held_out, options.out, progress=True).fit(resume=True)
+    updates = options.epochs * math.ceil(len(learned) / options.batch_size)
+
+    def share(at: Progress) -> float:
+        """Of the way to the end, by epochs or by the time, whichever comes first."""
+        return max(at.updates / updates, at.seconds / (60 * minutes))
+
+    Trainer(network, samples, plan, held_out, options.out, progress=True, steps=share).fit(resume=True)
     Perception(network, read, {"layout": "coco_17"}).save(options.out)
     rows = [(name.replace("_", " "), f"{value:.4g}") for name, value in evaluate(network, held_out.batches()).items()]
     table((f"{options.model}, pictures that were not learned from", ""), rows)

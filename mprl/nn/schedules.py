@@ -107,6 +107,11 @@ class Piece:
         return min(first, last), max(first, last)
 
 
+def rise_and_fall(highest: float, steps: float = 1.0, rise: float = 0.05) -> str:
+    """A schedule from a twentieth of the highest value up to it for a share of all steps, then down to 0 along a cosine."""
+    return f"linear {highest / 20} {highest} {rise * steps} then cosine {highest} 0 {(1 - rise) * steps}"
+
+
 def value(setting: Scheduled, steps: float) -> float:
     """What a setting is after so many steps.
 

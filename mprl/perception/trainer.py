@@ -113,6 +113,7 @@ class Trainer:
         validation: batches that are not learned from; those of a generator are the same ones each time.
         folder: for checkpoints and metrics; None: none.
         progress: show how it goes.
+        steps: what the learning rate is a schedule of, such as the share of the time that is spent; by default updates.
 
     Raises:
         SettingError: settings that need a folder or validation data that is not there.
@@ -126,7 +127,9 @@ class Trainer:
         validation: Batches | None = None,
         folder: str | Path | None = None,
         progress: bool = False,
+        steps: Callable[[Progress], float] | None = None,
     ) -> None:
+        self.steps = steps
         self.network, self.batches, self.validation = network, batches, validation
         self.settings = settings = settings or TrainerSettings()
         self.folder = None if folder is None else Path(folder)
@@ -210,7 +213,7 @@ class Trainer:
     def _update(self, batch: Batch) -> dict[str, Tensor]:
         """One step of the optimiser."""
         settings, at = self.settings, self.at
-        rate = schedules.value(settings.learning_rate, at.updates)
+        rate = schedules.value(settings.learning_rate, at.updates if self.steps is None else self.steps(at))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         loss, metrics = self.network.loss(batch, self.generator)

@@ -17,6 +17,7 @@ from mprl.envs.people.poses import Poses
 from mprl.envs.people.recording import record_people
 from mprl.envs.people.scenes import BACKGROUNDS, SEVERAL, SINGLE, Scenery, Studio
 from mprl.motion import motions
+from mprl.nn import schedules
 from mprl.perception import models
 from mprl.perception.datasets import Dataset
 from mprl.perception.plug import CONFIG, Perception
@@ -37,16 +38,16 @@ class Contestant:
     kind: str
     settings: dict[str, Any]
     several: bool = False
-    learning_rate: float = 2e-3
+    learning_rate: float = 3e-3  # the highest
 
 
 CONTESTANTS = {
-    "regression": Contestant("pose_regression", {"refinements": 0}, learning_rate=1e-3),
-    "regression, refined twice (DeepPose)": Contestant("pose_regression", {"refinements": 2}, learning_rate=1e-3),
+    "regression": Contestant("pose_regression", {"refinements": 0}, learning_rate=2e-3),
+    "regression, refined twice (DeepPose)": Contestant("pose_regression", {"refinements": 2}, learning_rate=2e-3),
     "heatmaps": Contestant("cpm", {"num_stages": 1}),
     "heatmaps in three stages (CPM)": Contestant("cpm", {"num_stages": 3}),
     "vision transformer (ViTPose)": Contestant("vitpose", {}, learning_rate=1e-3),
-    "part-affinity fields": Contestant("paf", {}, several=True),
+    "part-affinity fields": Contestant("paf", {"num_stages": 1}, several=True),
 }
 
 
@@ -119,8 +120,9 @@ def learned(contestant: Contestant, data: Data, training: float, seed: int, fold
     samples = PoseSamples(data.several_learned if contestant.several else data.learned, BATCH, contestant.several)
     torch.manual_seed(seed)
     network = models.build(contestant.kind, samples.spec.input_shape, 3 * len(POINTS), **contestant.settings)
-    plan = TrainerSettings(epochs=1, learning_rate=contestant.learning_rate, averaging="ema 0.98", batch_norm_batches=20, seed=seed)
-    updates = Trainer(network, _Lasting(samples, training), plan).fit().updates
+    lasting, rate = _Lasting(samples, training), schedules.rise_and_fall(contestant.learning_rate)
+    plan = TrainerSettings(epochs=1, learning_rate=rate, averaging="ema 0.98", batch_norm_batches=20, seed=seed)
+    updates = Trainer(network, lasting, plan, steps=lambda _: lasting.share).fit().updates
     Perception(network, samples.spec, {"updates": updates}).save(folder)
     return network.eval(), updates
 
@@ -131,12 +133,19 @@ class _Lasting:
 
     samples: PoseSamples
     seconds: float
+    spent: float = 0.0
 
-    def __call__(self, generator: torch.Generator) -> Iterator[dict[str, Tensor]]:
+    @property
+    def share(self) -> float:
+        """Of the time that is spent."""
+        return min(self.spent / self.seconds, 1.0) if self.seconds else 1.0
+
+    def batches(self, generator: torch.Generator) -> Iterator[dict[str, Tensor]]:
         began, count = time.process_time(), 0
         while True:
             for batch in self.samples.batches(generator):
-                if count >= 2 and time.process_time() - began >= self.seconds:
+                self.spent = time.process_time() - began
+                if count >= 2 and self.spent >= self.seconds:
                     return
                 yield batch
                 count += 1

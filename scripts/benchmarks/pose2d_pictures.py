@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 from torch import Tensor
 
 from mprl.perception.pose2d.limbs import limbs
@@ -16,6 +17,7 @@ _COLOURS = ("#ffe14d", "#4dd2ff", "#ff6ad5", "#7dff6a")  # people
 _LEFT, _RIGHT = "#ff5d5d", "#4d9bff"
 _SURE = 0.1  # of a keypoint's confidence, below which it is not drawn
 _SHOWN = 8  # pictures in a row
+_WIDTH = 1080  # px of what is written
 
 
 def sheet(single: Mapping[str, Tensor], several: Mapping[str, Tensor], out: Path) -> Path:
@@ -30,7 +32,7 @@ def sheet(single: Mapping[str, Tensor], several: Mapping[str, Tensor], out: Path
             visible = batch["visible"][number, person].numpy()
             _person(axes, batch["keypoints"][number, person].numpy(), visible > 0, _COLOURS[person], visible == 1)
         _clean(axes, batch["image"][number].shape)
-    return save(figure, out, "")
+    return _saved(figure, out)
 
 
 def detections(
@@ -60,7 +62,16 @@ def detections(
             for who, keypoints in enumerate(persons):
                 _person(axes, keypoints[:, :2], keypoints[:, 2] > _SURE, None if batch is single else _COLOURS[who % len(_COLOURS)])
             _clean(axes, batch["image"][number].shape)
-    return save(figure, out, "")
+    return _saved(figure, out)
+
+
+def _saved(figure: Any, out: Path) -> Path:
+    """Small pictures and a few lines lose nothing by 96 colours, and the file is a third as large."""
+    save(figure, out, "")
+    with Image.open(out) as image:
+        small = image.convert("RGB").resize((_WIDTH, round(_WIDTH * image.height / image.width)), Image.Resampling.LANCZOS)
+    small.quantize(96).save(out, optimize=True)
+    return out
 
 
 def _chosen(count: int) -> list[int]:

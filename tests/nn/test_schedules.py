@@ -42,6 +42,11 @@ def test_a_schedule_may_rise_and_reach_zero():
     assert schedules.bounds("linear 0 2 10") == schedules.bounds("linear 2 0 10") == (0, 2) and schedules.bounds(0.5) == (0.5, 0.5)
 
 
+def test_it_rises_for_a_twentieth_of_the_way_and_falls_to_zero():
+    setting = schedules.rise_and_fall(2e-3, 100)
+    assert [schedules.value(setting, steps) for steps in (0, 5, 52.5, 100)] == pytest.approx([1e-4, 2e-3, 1e-3, 0.0])
+
+
 def test_steps_and_time_based_decay_by_hand():
     assert [value("step 1 0.1 10", n) for n in (0, 9, 10, 25)] == pytest.approx([1, 1, 0.1, 0.01])
     assert [value("time 2 0.5", n) for n in (0, 2, 6)] == [2, 1, 0.5]

@@ -91,6 +91,14 @@ def test_it_finds_the_least_squares_line():
     assert result.updates == 160 and len(result.history) == 40 and result.history[-1]["learning_rate"] < 1e-3
 
 
+def test_a_learning_rate_may_follow_something_else_than_updates():
+    at = iter((0.0, 0.5, 1.0))
+    settings = TrainerSettings(epochs=1, learning_rate="linear 1 0 1", max_gradient_norm=0)
+    trainer = Trainer(line(), Points(48), settings, steps=lambda _: next(at))
+    trainer.fit()
+    assert trainer.at.history[-1]["learning_rate"] == pytest.approx(0.5)  # the mean of 1, .5 and 0
+
+
 def image_batches(generator):
     images = torch.rand(12, 1, 8, 8, generator=torch.Generator().manual_seed(5))
     for indices in torch.randperm(12, generator=generator).split(4):

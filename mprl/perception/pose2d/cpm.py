@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mprl.errors import SettingError
 from mprl.perception.encoders import layers
 from mprl.perception.network import check_choice
+from mprl.perception.pose2d import heatmaps
 from mprl.perception.pose2d.network import HeatmapNetwork, Trunk
 
 
@@ -44,7 +45,7 @@ class CPM(HeatmapNetwork):
     """
 
     def __init__(
-        self, shape: Sequence[int], features: int, num_stages: int = 3, width: int = 48, decoder: str = "dark", norm: str = "batch"
+        self, shape: Sequence[int], features: int, num_stages: int = 3, width: int = 32, decoder: str = "dark", norm: str = "batch"
     ) -> None:
         super().__init__(shape, features, decoder)
         check_choice("norm", norm, layers.NORMS)
@@ -54,9 +55,9 @@ class CPM(HeatmapNetwork):
         self.first = nn.Conv2d(width, self.points, 1)
         self.further = nn.ModuleList(Stage(width + self.points, width, self.points, norm) for _ in range(num_stages - 1))
 
-    def stages(self, images: Tensor) -> list[Tensor]:
+    def scores(self, images: Tensor) -> list[Tensor]:
         features = self.trunk(images)
-        stages = [self.first(features)]
+        scores = [self.first(features)]
         for stage in self.further:
-            stages.append(stage(torch.cat([features, stages[-1]], 1)))
-        return stages
+            scores.append(stage(torch.cat([features, heatmaps.located(scores[-1], self.sigma)], 1)))
+        return scores

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -32,6 +34,35 @@ def gaussians(keypoints: Tensor, shown: Tensor, size: tuple[int, int], stride: f
     across = torch.exp(-0.5 * ((columns - x[..., None]) / sigma).square())
     down = torch.exp(-0.5 * ((rows - y[..., None]) / sigma).square())
     return down[..., :, None] * across[..., None, :] * shown[..., None, None]
+
+
+def located(scores: Tensor, sigma: float = 1.0) -> Tensor:
+    """Heatmaps of one person, from a score for each cell (B, K, H, W).
+
+    A keypoint is in one cell or nowhere in the picture, whose score is 0: a softmax over all of them. It is multiplied by 2πσ², so that
+    who is sure of a place and knows it to a Gaussian makes the heatmap of `gaussians`, which is 1 at its peak.
+    """
+    return 2 * math.pi * sigma**2 * (scores.flatten(2) - _total(scores)).exp().view_as(scores)
+
+
+def location_loss(scores: Tensor, target: Tensor, sigma: float = 1.0) -> Tensor:
+    """Cross-entropy of where keypoints are, nats, mean over keypoints: the least for the scores whose `located` is the target's mean.
+
+    Squared errors of heatmaps that are next to 0 nearly everywhere are small for a map that is 0, and learning begins slowly; here the
+    whole picture competes for each keypoint from the first update on.
+
+    Args:
+        scores: (B, K, H, W), as of `located`.
+        target: of `gaussians`; what a Gaussian has beyond the edge, or all of it of a keypoint that is not shown, is nowhere.
+        sigma: of the target, cells.
+    """
+    there = target / (2 * math.pi * sigma**2)
+    return (_total(scores).squeeze(-1) - (there * scores).sum((2, 3))).mean()
+
+
+def _total(scores: Tensor) -> Tensor:
+    """log(1 + Σ exp) over cells, (B, K, 1)."""
+    return torch.logsumexp(torch.cat([scores.flatten(2), scores.new_zeros(*scores.shape[:2], 1)], -1), -1, keepdim=True)
 
 
 def peaks(maps: Tensor) -> Tensor:

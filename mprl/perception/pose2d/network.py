@@ -88,9 +88,13 @@ class HeatmapNetwork(PoseNetwork):
         self.decoder = decoder
         self.grid = self.height // STRIDE, self.width // STRIDE
 
+    def scores(self, images: Tensor) -> list[Tensor]:
+        """Of each stage, the best last, how likely each keypoint is in each cell, as of `heatmaps.located`: (B, K, *grid)."""
+        raise NotImplementedError
+
     def stages(self, images: Tensor) -> list[Tensor]:
         """Heatmaps (B, K, *grid) of each stage, the best last."""
-        raise NotImplementedError
+        return [heatmaps.located(scores, self.sigma) for scores in self.scores(images)]
 
     def heatmaps(self, images: Tensor) -> Tensor:
         """Of the last stage, (B, K, *grid)."""
@@ -105,11 +109,13 @@ class HeatmapNetwork(PoseNetwork):
         return heatmaps.gaussians(batch["keypoints"], batch["visible"] > 0, self.grid, STRIDE, self.sigma)
 
     def loss(self, batch: Batch, generator: torch.Generator | None = None) -> tuple[Tensor, Metrics]:
-        """Squared error of the heatmaps, summed over cells, mean over keypoints and stages."""
-        stages, target = self.stages(batch["input"]), self.target(batch)
-        loss = torch.stack([squared(maps, target) for maps in stages]).mean()
+        """Cross-entropy of where keypoints are, mean over keypoints and stages."""
+        stages, target = self.scores(batch["input"]), self.target(batch)
+        loss = torch.stack([heatmaps.location_loss(scores, target, self.sigma) for scores in stages]).mean()
+        if self.training:
+            return loss, {}
         with torch.no_grad():
-            return loss, self.judged(heatmaps.decode(stages[-1], STRIDE, self.decoder), batch)
+            return loss, self.judged(heatmaps.decode(heatmaps.located(stages[-1], self.sigma), STRIDE, self.decoder), batch)
 
     @torch.no_grad()
     def pictures(self, batch: Batch) -> dict[str, Tensor]:
@@ -124,11 +130,6 @@ class HeatmapNetwork(PoseNetwork):
         return {"heatmaps": torch.cat(shown, -1)}
 
 
-def squared(maps: Tensor, target: Tensor) -> Tensor:
-    """Squared error, summed over cells and mean over channels and pictures."""
-    return (maps - target).square().sum((2, 3)).mean()
-
-
 class Trunk(nn.Module):
     """From a picture to features of each cell: down to a quarter, an eighth and a sixteenth of its size, and up to the quarter again.
 
@@ -136,7 +137,7 @@ class Trunk(nn.Module):
 
     Args:
         channels: of the picture.
-        width: of the result; coarser maps have half as many more, and twice as many.
+        width: of the result; coarser maps have twice and four times as many: there a channel costs a quarter and a sixteenth.
         norm: "batch", "group" or "none".
 
     Raises:
@@ -152,15 +153,14 @@ class Trunk(nn.Module):
             nn.Conv2d(channels, width // 2, 5, 2, 2, bias=bias), layers.norm(norm, width // 2), nn.ReLU(),
             nn.Conv2d(width // 2, width, 3, 2, 1, bias=bias), layers.norm(norm, width), nn.ReLU(),
         )  # fmt: skip
-        middle, coarse = 3 * width // 2, 2 * width
-        self.fine = Block(width, width, 1, norm)
+        middle, coarse = 2 * width, 4 * width
         self.middle = Block(width, middle, 2, norm)
-        self.coarse = nn.Sequential(Block(middle, coarse, 2, norm), Block(coarse, coarse, 1, norm))
+        self.coarse = nn.Sequential(Block(middle, coarse, 2, norm), Block(coarse, coarse, 1, norm), Block(coarse, coarse, 1, norm))
         self.to_middle, self.to_fine = nn.Conv2d(coarse, middle, 1), nn.Conv2d(middle, width, 1)
         self.mixed_middle, self.mixed_fine = Block(middle, middle, 1, norm), Block(width, width, 1, norm)
 
     def forward(self, images: Tensor) -> Tensor:
-        fine = self.fine(self.stem(images))
+        fine = self.stem(images)
         middle = self.middle(fine)
         middle = self.mixed_middle(middle + _enlarged(self.to_middle(self.coarse(middle)), middle))
         return self.mixed_fine(fine + _enlarged(self.to_fine(middle), fine))

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from mprl.errors import SettingError
 from mprl.perception.encoders import layers
@@ -15,7 +16,10 @@ from mprl.perception.pose2d import heatmaps
 from mprl.perception.pose2d.cpm import Stage
 from mprl.perception.pose2d.grouping import group
 from mprl.perception.pose2d.limbs import limbs
-from mprl.perception.pose2d.network import STRIDE, HeatmapNetwork, Trunk, squared
+from mprl.perception.pose2d.network import STRIDE, HeatmapNetwork, Trunk
+
+_ON_LIMBS = 10.0  # weight of a field's cells on a limb, a few in a hundred: fields of 0 everywhere must not be nearly right
+_RARE = -4.0  # a heatmap's logit at first: in most cells there is no keypoint
 
 
 class PAF(HeatmapNetwork):
@@ -39,7 +43,7 @@ class PAF(HeatmapNetwork):
         shape: Sequence[int],
         features: int = 51,
         num_stages: int = 2,
-        width: int = 48,
+        width: int = 32,
         layout: str = "coco_17",
         decoder: str = "dark",
         norm: str = "batch",
@@ -54,17 +58,20 @@ class PAF(HeatmapNetwork):
         self.trunk = Trunk(self.channels, width, norm)
         self.first = nn.Conv2d(width, told, 1)
         self.further = nn.ModuleList(Stage(width + told, width, told, norm) for _ in range(num_stages - 1))
+        for layer in (self.first, *(stage[-1] for stage in self.further)):
+            nn.init.constant_(layer.bias[: self.points], _RARE)
 
     def told(self, images: Tensor) -> list[Tensor]:
-        """Of each stage heatmaps and, behind them, x and y of each limb's field, (B, K + 2 L, *grid)."""
+        """Of each stage the heatmaps' logits and, behind them, x and y of each limb's field, (B, K + 2 L, *grid)."""
         features = self.trunk(images)
         told = [self.first(features)]
         for stage in self.further:
-            told.append(stage(torch.cat([features, told[-1]], 1)))
+            maps, fields = told[-1].tensor_split([self.points], 1)
+            told.append(stage(torch.cat([features, maps.sigmoid(), fields], 1)))
         return told
 
     def stages(self, images: Tensor) -> list[Tensor]:
-        return [each[:, : self.points] for each in self.told(images)]
+        return [each[:, : self.points].sigmoid() for each in self.told(images)]
 
     def people(self, images: Tensor, **settings: Any) -> list[Tensor]:
         """Everybody in each picture: keypoints (P, K, 3) in px with their heatmaps' values, 0 where not found, the surest first.
@@ -74,24 +81,27 @@ class PAF(HeatmapNetwork):
             settings: of `grouping.group`.
         """
         told = self.told(images)[-1]
-        maps, fields = told[:, : self.points], told[:, self.points :].unflatten(1, (len(self.limbs), 2))
+        maps, fields = told[:, : self.points].sigmoid(), told[:, self.points :].unflatten(1, (len(self.limbs), 2))
         return [group(*each, self.limbs, STRIDE, **settings) for each in zip(maps, fields, strict=True)]
 
     def loss(self, batch: Batch, generator: torch.Generator | None = None) -> tuple[Tensor, Metrics]:
-        """Squared error of heatmaps and fields, summed over cells, mean over channels and stages."""
+        """Cross-entropy of heatmaps and squared error of fields, summed over cells, mean over channels and stages."""
         keypoints, shown = batch["keypoints"], batch["visible"] > 0
         if keypoints.ndim == 3:
             keypoints, shown = keypoints[:, None], shown[:, None]
         maps = heatmaps.gaussians(keypoints, shown, self.grid, STRIDE, self.sigma)
-        target = torch.cat([maps, fields(keypoints, shown, self.limbs, self.grid, STRIDE).flatten(1, 2)], 1)
-        told = self.told(batch["input"])
-        loss = torch.stack([squared(each, target) for each in told]).mean()
-        with torch.no_grad():
-            parts = {
-                "heatmap_error": squared(told[-1][:, : self.points], maps),
-                "field_error": squared(told[-1][:, self.points :], target[:, self.points :]),
-            }
-            return loss, parts
+        along = fields(keypoints, shown, self.limbs, self.grid, STRIDE)
+        weight = torch.where((along != 0).any(2, keepdim=True), _ON_LIMBS, 1.0)
+
+        def errors(told: Tensor) -> tuple[Tensor, Tensor]:
+            logits, found = told[:, : self.points], told[:, self.points :].unflatten(1, (len(self.limbs), 2))
+            of_maps = functional.binary_cross_entropy_with_logits(logits, maps, reduction="none").sum((2, 3)).mean()
+            return of_maps, (weight * (found - along).square()).sum((3, 4)).mean()
+
+        of_stages = [errors(told) for told in self.told(batch["input"])]
+        loss = torch.stack([of_maps + of_fields for of_maps, of_fields in of_stages]).mean()
+        of_maps, of_fields = of_stages[-1]
+        return loss, {"heatmap_error": of_maps.detach(), "field_error": of_fields.detach()}
 
 
 def fields(keypoints: Tensor, shown: Tensor, joined: Sequence[tuple[int, int]], size: tuple[int, int], stride: float) -> Tensor:

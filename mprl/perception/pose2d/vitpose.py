@@ -45,6 +45,6 @@ class ViTPose(HeatmapNetwork):
             patch //= 2
         self.head = nn.Sequential(*parts, nn.Conv2d(width, self.points, 1))
 
-    def stages(self, images: Tensor) -> list[Tensor]:
+    def scores(self, images: Tensor) -> list[Tensor]:
         tokens = self.vit.encode(self.vit.tokens(images))[:, 1:]
         return [self.head(tokens.transpose(1, 2).unflatten(2, self.vit.grid))]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -41,6 +43,23 @@ def test_of_several_people_each_has_a_peak_and_who_is_not_shown_has_none():
     maps = heatmaps.gaussians(keypoints, torch.tensor([[[True], [True], [False]]]), (3, 3), 8.0, sigma=0.3)
     assert maps[0, 0, [0, 2], [0, 2]].tolist() == pytest.approx([1, 1])
     assert maps[0, 0, 2, 0] < 0.01
+
+
+def test_who_knows_a_place_to_a_gaussian_makes_the_taught_heatmap_and_cannot_have_less_loss():
+    # at the edges, beyond which a half and three quarters of it are: nowhere in the picture
+    keypoints = torch.tensor([[[0.0, 40.0], [0.0, 0.0], [40.0, 40.0]]], dtype=torch.float64)
+    target = heatmaps.gaussians(keypoints, torch.tensor([[True, True, False]]), (24, 24), 4.0)
+    likely = target / (2 * torch.pi)
+    nowhere = 1 - likely.sum((2, 3))
+    assert nowhere[0].tolist() == pytest.approx([0.5, 0.75, 1.0], abs=2e-3)
+    scores = (likely.clamp(min=1e-30) / nowhere[..., None, None]).log().requires_grad_()
+    assert torch.allclose(heatmaps.located(scores), target, atol=1e-9)
+    heatmaps.location_loss(scores, target).backward()
+    assert scores.grad.abs().max() < 1e-9
+
+
+def test_without_a_score_all_cells_and_nowhere_are_as_likely():
+    assert float(heatmaps.location_loss(torch.zeros(2, 3, 4, 6), torch.zeros(2, 3, 4, 6))) == pytest.approx(math.log(25))
 
 
 def test_a_decoder_or_picture_that_cannot_be_is_told_in_a_line():
