@@ -58,8 +58,9 @@ class PAF(HeatmapNetwork):
         self.trunk = Trunk(self.channels, width, norm)
         self.first = nn.Conv2d(width, told, 1)
         self.further = nn.ModuleList(Stage(width + told, width, told, norm) for _ in range(num_stages - 1))
-        for layer in (self.first, *(stage[-1] for stage in self.further)):
-            nn.init.constant_(layer.bias[: self.points], _RARE)
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d) and layer.out_channels == told and layer.bias is not None:
+                nn.init.constant_(layer.bias[: self.points], _RARE)
 
     def told(self, images: Tensor) -> list[Tensor]:
         """Of each stage the heatmaps' logits and, behind them, x and y of each limb's field, (B, K + 2 L, *grid)."""
