@@ -28,7 +28,8 @@ from mprl.perception.trainer import Trainer, TrainerSettings
 HELD_OUT = ("kick", "squat", "crawl")  # motions; the others are learned from
 NEW_PATTERNS, NEW_BACKGROUNDS = ("hoops", "spots"), ("clutter",)
 POINTS = layouts.points("coco_17")
-BATCH = 16
+BATCH = 16  # while judging
+LEARNED_AT_ONCE = 8  # more updates in the same time than 16, and more is found
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def learned(contestant: Contestant, data: Data, training: float, seed: int, fold
     if (folder / CONFIG).exists():
         model = Perception.load(folder)
         return model.network.eval(), int((model.source or {}).get("updates", 0))
-    samples = PoseSamples(data.several_learned if contestant.several else data.learned, BATCH, contestant.several)
+    samples = PoseSamples(data.several_learned if contestant.several else data.learned, LEARNED_AT_ONCE, contestant.several)
     torch.manual_seed(seed)
     network = models.build(contestant.kind, samples.spec.input_shape, 3 * len(POINTS), **contestant.settings)
     lasting, rate = _Lasting(samples, training), schedules.rise_and_fall(contestant.learning_rate)

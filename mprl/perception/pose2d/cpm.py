@@ -45,7 +45,7 @@ class CPM(HeatmapNetwork):
     """
 
     def __init__(
-        self, shape: Sequence[int], features: int, num_stages: int = 3, width: int = 32, decoder: str = "dark", norm: str = "batch"
+        self, shape: Sequence[int], features: int, num_stages: int = 3, width: int = 48, decoder: str = "dark", norm: str = "batch"
     ) -> None:
         super().__init__(shape, features, decoder)
         check_choice("norm", norm, layers.NORMS)

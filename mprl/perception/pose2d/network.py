@@ -137,7 +137,7 @@ class Trunk(nn.Module):
 
     Args:
         channels: of the picture.
-        width: of the result; coarser maps have twice and four times as many: there a channel costs a quarter and a sixteenth.
+        width: of the result; coarser maps have half as many more, and twice as many.
         norm: "batch", "group" or "none".
 
     Raises:
@@ -153,14 +153,15 @@ class Trunk(nn.Module):
             nn.Conv2d(channels, width // 2, 5, 2, 2, bias=bias), layers.norm(norm, width // 2), nn.ReLU(),
             nn.Conv2d(width // 2, width, 3, 2, 1, bias=bias), layers.norm(norm, width), nn.ReLU(),
         )  # fmt: skip
-        middle, coarse = 2 * width, 4 * width
+        middle, coarse = 3 * width // 2, 2 * width
+        self.fine = Block(width, width, 1, norm)
         self.middle = Block(width, middle, 2, norm)
-        self.coarse = nn.Sequential(Block(middle, coarse, 2, norm), Block(coarse, coarse, 1, norm), Block(coarse, coarse, 1, norm))
+        self.coarse = nn.Sequential(Block(middle, coarse, 2, norm), Block(coarse, coarse, 1, norm))
         self.to_middle, self.to_fine = nn.Conv2d(coarse, middle, 1), nn.Conv2d(middle, width, 1)
         self.mixed_middle, self.mixed_fine = Block(middle, middle, 1, norm), Block(width, width, 1, norm)
 
     def forward(self, images: Tensor) -> Tensor:
-        fine = self.stem(images)
+        fine = self.fine(self.stem(images))
         middle = self.middle(fine)
         middle = self.mixed_middle(middle + _enlarged(self.to_middle(self.coarse(middle)), middle))
         return self.mixed_fine(fine + _enlarged(self.to_fine(middle), fine))

@@ -43,7 +43,7 @@ class PAF(HeatmapNetwork):
         shape: Sequence[int],
         features: int = 51,
         num_stages: int = 2,
-        width: int = 32,
+        width: int = 48,
         layout: str = "coco_17",
         decoder: str = "dark",
         norm: str = "batch",
