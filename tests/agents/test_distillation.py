@@ -60,6 +60,7 @@ def student(env: Drift, experts: Any = (linear,), expert_of: Any = None, **optio
     return Distillation(env, experts, which, **{**settings, "expert_share": "linear 1 0 1000", "memory": 2000, **options})
 
 
+@pytest.mark.slow
 def test_a_linear_expert_is_recovered_by_a_linear_student():
     agent = student(Drift()).learn(6_000)
     assert torch.allclose(agent.model.actor[-1].weight.T, WEIGHTS, atol=1e-3)

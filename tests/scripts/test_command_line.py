@@ -52,7 +52,7 @@ def test_help_is_quick():
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("command", ["main", "list", "train"])
+@pytest.mark.parametrize("command", ["main", "list"])
 def test_each_command_is_also_a_file(tmp_path, command, root):
     # From another folder, and without the package on the path: the file finds its checkout.
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
@@ -84,8 +84,8 @@ def test_the_command_line_is_also_a_module():
     [
         (["trian"], "no command named 'trian'; did you mean 'train'? (mprl --help)"),
         (["--versoin"], "no option named '--versoin'; did you mean '--version'? (mprl --help)"),
-        (["list"], "missing: {envs,agents,motions}"),
-        (["list", "env"], "what: expected one of 'envs', 'agents', 'motions', found 'env'"),
+        (["list"], "missing: {envs,agents,motions,trained}"),
+        (["list", "env"], "what: expected one of 'envs', 'agents', 'motions', 'trained', found 'env'"),
         (["motion", "inof"], "no motion command named 'inof'; did you mean 'info'? (mprl motion --help)"),
         (["motion", "info"], "missing: FILE"),
         (["motion", "info", "wlak"], "no motion named 'wlak'; did you mean 'walk'? (mprl list motions)"),

@@ -61,9 +61,10 @@ def test_experts_that_do_not_go_together_are_one_line(other, words):
         distill.common_settings({A: config(), B: other})
 
 
+@pytest.mark.slow
 def test_mistakes_on_the_command_line(mprl, trained):
     assert "imitates motions" in mprl("distill", trained).mistake
-    assert mprl("distill", "nowhere").mistake == "nowhere: no such run folder"
+    assert mprl("distill", "nowhere").mistake == "nowhere: no such run folder, and no trained agent of that name (mprl list trained)"
     assert "which experts?" in mprl("distill").mistake
     assert "--steps must be a positive number" in mprl("distill", trained, "--steps", "-1").mistake
 

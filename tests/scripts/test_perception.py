@@ -39,6 +39,7 @@ def test_from_pictures_to_an_agent_that_sees(mprl):
     assert mprl("train", "--resume", "run", "--steps", "128").code == 0
 
 
+@pytest.mark.slow
 def test_a_new_model_learns_along(mprl):
     done = mprl(
         "train", "CartPole-v1", "--perception", "cnn", "--pixels", "40", "--stack", "2", "--grey", "True", "--out", "run", *AGENT, *NORM

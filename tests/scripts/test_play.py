@@ -24,6 +24,7 @@ gym.register("Dark-v0", Dark, disable_env_checker=True)
 """
 
 
+@pytest.mark.slow
 def test_a_page_of_a_shipped_agent(mprl):
     done = mprl("play", "walk", "--seconds", "0.5", "--html", "walk.html")
     assert (done.code, done.err) == (0, "") and re.fullmatch(r"wrote walk\.html: \d+ kB\n", done.out)

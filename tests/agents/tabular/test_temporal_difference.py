@@ -107,9 +107,8 @@ def test_cliff(kind, expected, within):
     within(found, expected, 0.05)
 
 
-@pytest.mark.parametrize(
-    ("kind", "at_20", "at_100", "at_300"), [pytest.param(QLearning, 94, None, 12, marks=pytest.mark.slow), (DoubleQLearning, None, 9, 7)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "at_20", "at_100", "at_300"), [(QLearning, 94, None, 12), (DoubleQLearning, None, 9, 7)])
 def test_maximization_bias(kind, at_20, at_100, at_300, within):
     """Figure 6.5: how often left is chosen, which costs .1 on average; ε = .1, α = .1; 4000 runs."""
     log = EpisodeLog(300)
