@@ -52,7 +52,7 @@ SECTIONS = {
     "error? A probability of .01 or more says that nothing speaks against it.",
     "paper": "Every clip of DeepMimic's table that $MPRL_MOCAP has, until it reaches the paper's normalised return. One call learns one "
     "clip, the first that is left; results are kept in `--out`.",
-    "mjx": "The same physics by MJX (`pip install mujoco-mjx 'jax[cuda12]'`): what those have who stay with JAX.",
+    "mjx": "The same physics by MJX (`pip install 'mprl[mjx]' 'jax[cuda12]'`): what those have who stay with JAX.",
     "bare-smpl": _BARE + _SMPL,
     "environment-smpl": _ENVIRONMENT + _SMPL,
     "ppo-smpl": _PPO + _SMPL,

@@ -25,7 +25,7 @@ def mjx(motion: str, worlds: Sequence[int], device: torch.device, seconds: float
         import jax
         from mujoco import mjx as engine
     except ImportError as error:
-        raise DeviceError(f"MJX is not installed ({error}): pip install mujoco-mjx 'jax[cuda12]'") from None
+        raise DeviceError(f"MJX is not installed ({error}): pip install 'mprl[mjx]' 'jax[cuda12]'") from None
     if device.type == "cuda" and jax.default_backend() != "gpu":
         raise DeviceError("JAX sees no GPU: pip install 'jax[cuda12]'")
     model = engine.put_model(HUMANOID.spec().compile())

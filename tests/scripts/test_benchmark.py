@@ -372,7 +372,7 @@ def test_a_run_that_was_stopped_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(imitation, "EPISODES", 2)
     wanted = plan(tmp_path, samples=12_000.0, minutes=None, threads=1)
     stops = iter([True, True])
-    monkeypatch.setattr(imitation.train, "stopping", lambda: contextlib.nullcontext(lambda: 15 if next(stops, None) else None))
+    monkeypatch.setattr(imitation.train, "stopping", lambda speaks: contextlib.nullcontext(lambda: 15 if next(stops, None) else None))
     with pytest.raises(KeyboardInterrupt):
         imitation.run("walk", 0, wanted, tmp_path / "walk")
     assert not (tmp_path / "walk" / imitation.RESULT).exists()
