@@ -100,11 +100,18 @@ def main(argv: Sequence[str]) -> int:
         show(results)
     if options.json is not None:
         write_json(options.json, results)
-    drawn = [options.folder / name for key, name in PICTURES.items() if key in results]
+    drawn = [picture(options.folder, key) for key in PICTURES if key in results]
     for path in (options.video, options.json, *drawn):
         if path is not None and path.exists():
             print(f"wrote {path}")
     return 0
+
+
+def picture(folder: Path, shows: str) -> Path:
+    """Where a picture of an evaluation is left: in the run folder; of an agent that ships in the present one, under its name."""
+    from mprl.agents import shipped
+
+    return folder / PICTURES[shows] if shipped.located(folder) == folder else Path(f"{folder}_{PICTURES[shows]}")
 
 
 def evaluate_folder(
@@ -119,7 +126,7 @@ def evaluate_folder(
 
     Args:
         folder: with `config.json` and the weights; for imitation a plot of the tracking error over the phase is left there, and for
-            a library one of where in which clip it fails.
+            a library one of where in which clip it fails (`picture`).
         episodes: how many.
         seed: of the environment.
         video: where to film one episode.
@@ -153,9 +160,9 @@ def evaluate_folder(
         env.close()
     results["env_id"] = config["env_id"]
     if "error_over_phase" in results:
-        phase_error(results["error_over_phase"], folder / "phase_error.png", f"{config['env_id']} · {config['agent']}")
+        phase_error(results["error_over_phase"], picture(folder, "error_over_phase"), f"{config['env_id']} · {config['agent']}")
     if "failures" in results:
-        clips.draw(results, folder / "failures.png", f"{config['env_id']} · {config['agent']}")
+        clips.draw(results, picture(folder, "failures"), f"{config['env_id']} · {config['agent']}")
     return results
 
 

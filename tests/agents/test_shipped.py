@@ -16,6 +16,7 @@ from mprl.agents import PPO, evaluate, load_agent, shipped
 from mprl.agents.checkpoints import read, read_config
 from mprl.errors import CheckpointError, UnknownNameError
 from mprl.motion import motions
+from mprl.scripts.evaluate import picture
 
 NAMES = shipped.names()
 
@@ -88,3 +89,11 @@ def test_each_still_reaches_what_its_card_says(name):
     with closing(environment(name, 16, time_limit=8.0)) as env:
         found = evaluate(load_agent(name, env, training=False), env, episodes=16)
     assert found["normalized_return"] == pytest.approx(shipped.card(name)["normalized_return"], abs=0.1)
+
+
+def test_pictures_of_an_evaluation_are_left_where_one_is_and_not_in_the_package(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("run").mkdir()
+    shutil.copyfile(shipped.TRAINED / "walk" / "config.json", "run/config.json")
+    assert picture(Path("walk"), "failures") == Path("walk_failures.png")
+    assert picture(Path("run"), "error_over_phase") == Path("run/phase_error.png")
