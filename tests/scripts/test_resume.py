@@ -71,7 +71,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     return run
 
 
-@pytest.mark.parametrize("environment", [CARTPOLE, pytest.param(HUMANOID, marks=pytest.mark.slow)], ids=["reset at checkpoints", "saved"])
+@pytest.mark.slow
+@pytest.mark.parametrize("environment", [CARTPOLE, HUMANOID], ids=["reset at checkpoints", "saved"])
 def test_a_run_in_three_parts_is_the_run_in_one(mprl, whole, environment):
     words = (*environment, "--checkpoint-every", "96")
     assert mprl("train", *words, "--steps", "256", "--out", "parts").code == 0
