@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 
@@ -93,3 +93,23 @@ def number(name: str, value: Any, least: float | None = None, whole: bool = Fals
     if least is not None and not found >= least:
         raise SettingError(f"{name} must be at least {least:g}, found {value}")
     return found
+
+
+def named(argument: str, wanted: Any, known: Iterable[str], what: str, example: str) -> Mapping[Any, Any]:
+    """What an argument that is True or a dictionary asks for, where it is a dictionary of known names.
+
+    Args:
+        argument: its name. wanted: its value.
+        known: names that it may have. what: they are.
+        example: of such a dictionary.
+
+    Raises:
+        SettingError, UnknownNameError: no dictionary, or a name that is not known.
+    """
+    if not isinstance(wanted, Mapping):
+        raise SettingError(f"{argument}: expected True or a dictionary such as {example}, found {str(wanted)[:60]!r}")
+    known = list(known)
+    for name in wanted:
+        if name not in known:
+            raise unknown_name(what, str(name), known, f"known: {', '.join(known)}")
+    return wanted

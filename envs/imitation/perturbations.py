@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mprl.errors import SettingError, number, unknown_name
+from mprl.errors import SettingError, named, number
 
 LONGEST_LATENCY = 0.5
 
@@ -100,12 +98,7 @@ def pushing_of(wanted: Any) -> Pushing | None:
         return None
     if wanted is True:
         return Pushing()
-    if not isinstance(wanted, Mapping):
-        raise SettingError(f"pushes: expected True or a dictionary such as {{'force': (0, 100)}}, found {str(wanted)[:60]!r}")
-    known = [field.name for field in dataclasses.fields(Pushing)]
-    for name in wanted:
-        if name not in known:
-            raise unknown_name("setting of pushes", str(name), known, f"known: {', '.join(known)}")
+    wanted = named("pushes", wanted, _LIMITS, "setting of pushes", "{'force': (0, 100)}")
     return Pushing(**{name: range_of(f"pushes: {name}", value, *_LIMITS[name]) for name, value in wanted.items()})
 
 

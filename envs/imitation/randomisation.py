@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mprl.envs.imitation.layout import SPEED_RANGE
-from mprl.errors import SettingError, unknown_name
+from mprl.errors import SettingError, named
 from mprl.simulation.interface import Simulation
 
 # what can be randomised, with ranges that suit people
@@ -34,12 +34,8 @@ def ranges_of(randomize: Any) -> dict[str, tuple[float, float]]:
         return {}
     if randomize is True:
         return dict(RANGES)
-    if not isinstance(randomize, Mapping):
-        raise SettingError(f"randomize: expected True or a dictionary such as {{'mass': (0.8, 1.2)}}, found {str(randomize)[:60]!r}")
     found = {}
-    for name, bounds in randomize.items():
-        if name not in RANGES:
-            raise unknown_name("randomised quantity", str(name), RANGES, f"known: {', '.join(RANGES)}")
+    for name, bounds in named("randomize", randomize, RANGES, "randomised quantity", "{'mass': (0.8, 1.2)}").items():
         try:
             low, high = (float(bound) for bound in bounds)
         except (TypeError, ValueError):

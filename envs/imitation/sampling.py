@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mprl.errors import SettingError, number, unknown_name
+from mprl.errors import SettingError, named, number
 from mprl.motion import MotionLibrary
 
 _PRIOR = 100.0  # control steps, over all worlds, that a bin is taken to have been seen at the mean rate before it was seen at all
@@ -61,12 +61,8 @@ def adaptive_of(wanted: Any) -> AdaptiveSampling | None:
         return None
     if wanted is True:
         return AdaptiveSampling()
-    if not isinstance(wanted, Mapping):
-        raise SettingError(f"adaptive_sampling: expected True or a dictionary such as {{'uniform': 0.2}}, found {str(wanted)[:60]!r}")
     known = [field.name for field in dataclasses.fields(AdaptiveSampling)]
-    for name in wanted:
-        if name not in known:
-            raise unknown_name("setting of adaptive_sampling", str(name), known, f"known: {', '.join(known)}")
+    wanted = named("adaptive_sampling", wanted, known, "setting of adaptive_sampling", "{'uniform': 0.2}")
     return AdaptiveSampling(**{name: number(f"adaptive_sampling: {name}", value) for name, value in wanted.items()})
 
 

@@ -5,20 +5,18 @@ from __future__ import annotations
 import time as clock
 from collections import deque
 from collections.abc import Callable
-from types import TracebackType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mprl.motion.viewing.plots import Plots
-from mprl.motion.viewing.stage import SPEEDS, quiet, serve
+from mprl.motion.viewing.stage import SPEEDS, Served
 
 Step = Callable[[], tuple[NDArray[np.uint8], float, bool]]
 _KEPT, _REDRAWN = 300, 0.25  # steps of curves; s between two drawings of them
 
 
-class LivePictures:
+class LivePictures(Served):
     """Pictures, served until `close`.
 
     Attributes:
@@ -33,8 +31,7 @@ class LivePictures:
 
     def __init__(self, step: Step, rate: float, name: str, port: int | None = None) -> None:
         self._step, self._rate, self._name = step, rate, name
-        self._server: Any = None
-        self._server, self.url = serve(port)
+        super().__init__(port)
         gui = self._server.gui
         self._state = gui.add_markdown("")
         self._button, self.playing = gui.add_button("Pause", hint="play or pause"), True
@@ -71,16 +68,3 @@ class LivePictures:
             if self.playing:
                 self.step()
             clock.sleep(max(0.0, 1 / (self._rate * SPEEDS[self._speed.value]) - (clock.monotonic() - began)))
-
-    def close(self) -> None:
-        """Stop the server; a second call does nothing."""
-        server, self._server = self._server, None
-        if server is not None:
-            with quiet():
-                server.stop()
-
-    def __enter__(self) -> LivePictures:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        self.close()

@@ -47,7 +47,37 @@ def serve(port: int | None = None) -> tuple[Any, str]:
     return server, f"http://{HOST}:{server.get_port()}"
 
 
-class Stage:
+class Served:
+    """Something in the browser, served until `close`.
+
+    Attributes:
+        url: for the browser.
+
+    Args:
+        port: see `serve`.
+
+    Raises:
+        MissingPackageError, SettingError: see `serve`.
+    """
+
+    def __init__(self, port: int | None = None) -> None:
+        self._server, self.url = serve(port)
+
+    def close(self) -> None:
+        """Stop the server; a second call does nothing."""
+        server, self._server = self._server, None
+        if server is not None:
+            with quiet():
+                server.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self.close()
+
+
+class Stage(Served):
     """Actors on a floor, served until `close`.
 
     Attributes:
@@ -65,7 +95,7 @@ class Stage:
 
     def __init__(self, actors: Sequence[Actor], reach: Array, port: int | None = None) -> None:
         self.actors = tuple(actors)
-        self._server, self.url = serve(port)
+        super().__init__(port)
         self._stage(reach)
         self._panel()
 
@@ -145,19 +175,6 @@ class Stage:
         """Have this point of the floor, (2,) m, where the camera first looked."""
         x, y = np.asarray(place, dtype=np.float64)
         self._root.position = (-x, -y, 0.0)
-
-    def close(self) -> None:
-        """Stop the server; a second call does nothing."""
-        server, self._server = self._server, None
-        if server is not None:
-            with quiet():
-                server.stop()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        self.close()
 
 
 def quiet() -> contextlib.AbstractContextManager[Any]:
