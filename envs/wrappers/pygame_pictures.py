@@ -7,7 +7,6 @@ area averaging too, so that `render()` reads a small one.
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 from collections.abc import Callable
@@ -31,8 +30,6 @@ class PygamePictures:
 
     def __init__(self, picture: Picture) -> None:
         self._picture = picture
-        if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-            os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # otherwise SDL complains that there is no display, which nobody asked for
         self._fits: bool | None = None
 
     def __call__(self, render: Callable[[], Any]) -> list[Any]:

@@ -106,19 +106,27 @@ def opengl_backend() -> str:
     Raises:
         RenderingError: none works, or `MUJOCO_GL` switches rendering off.
     """
-    display = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-    return _choose(os.environ.get("MUJOCO_GL", "").lower().strip(), display, sys.platform)
+    return _choose(os.environ.get("MUJOCO_GL", "").lower().strip(), _display(), sys.platform)
+
+
+def _display() -> bool:
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def prepare_gymnasium(env: Any) -> None:
-    """Have the renderer of Gymnasium's own MuJoCo environments work: it goes by `MUJOCO_GL` alone, without which it needs a display.
+    """Have the renderers of Gymnasium's own environments work without a display.
+
+    Its MuJoCo ones go by `MUJOCO_GL` alone, without which they need one. Those that draw with pygame have SDL complain that there is
+    none, which nobody asked for, unless it is told to do without.
 
     Args:
-        env: any environment, single or batched, before its first picture; of others nothing is done.
+        env: any environment, single or batched, before its first picture.
 
     Raises:
         RenderingError: no OpenGL here.
     """
+    if sys.platform == "linux" and not _display():
+        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
     single = env.unwrapped.envs[0] if isinstance(env.unwrapped, SyncVectorEnv) else env
     if hasattr(single.unwrapped, "mujoco_renderer") and (backend := opengl_backend()):
         os.environ.setdefault("MUJOCO_GL", backend)

@@ -22,6 +22,7 @@ from mprl.perception.selfsupervised.masked import MaskedAutoEncoder
 from mprl.perception.spec import Spec
 from mprl.perception.trainer import Trainer, TrainerSettings
 from mprl.scripts.benchmarks.perception_pictures import Pages
+from mprl.simulation.rendering import prepare_gymnasium
 
 SIZE = 64
 CROP = (0, 160, 600, 320)  # CartPole's cart and pole
@@ -233,6 +234,7 @@ def r2(predict: Callable[[Tensor], Tensor], inputs: Tensor, truth: Tensor, netwo
 def frames(count: int, seed: int) -> tuple[Tensor, Tensor]:
     """Pictures of CartPole in random states, (N, 64, 64, 1) uint8, and position and angle in them, (N, 2)."""
     env = gym.make("CartPole-v1", render_mode="rgb_array")
+    prepare_gymnasium(env)
     env.reset(seed=seed)
     cart: Any = env.unwrapped
     draw = PygamePictures(Picture.of(SIZE, CROP, True))
