@@ -115,8 +115,8 @@ def fitted(clip: MotionClip, character: Character) -> MotionClip:
     return replace(retarget(clip, character), contacts=None)
 
 
-def on_the_floor(library: MotionLibrary, character: Character, within: float = 0.01) -> tuple[str, ...]:
-    """Names of the bodies that come within so many metres of the floor in any of the clips; all, where the character lies down.
+def on_the_floor(library: MotionLibrary, character: Character, within: float = 0.01) -> NDArray[np.bool_]:
+    """Which bodies come within so many metres of the floor in each clip, (clips, B); the feet always, all where the character lies down.
 
     It lies when its root is below a third of its height in the rest pose: what then touches the floor is a matter of millimetres.
 
@@ -129,7 +129,8 @@ def on_the_floor(library: MotionLibrary, character: Character, within: float = 0
     clip = torch.arange(len(library), device=library.durations.device).repeat_interleave(each)
     share = torch.linspace(0, 1, each, device=clip.device).repeat(len(library))
     reference = library.sample(clip, share * library.durations[clip])
-    if float(reference.root_position[:, 2].min()) < character.model.qpos0[2] / 3:
-        return tuple(character.body_names)
-    lowest = body_clearance(character, reference.qpos.double().numpy(force=True)).min(axis=0)
-    return tuple(name for name, height in zip(character.body_names, lowest, strict=True) if height < within)
+    root = reference.root_position[:, 2].view(-1, each).min(dim=1).values.numpy(force=True)
+    clearance = body_clearance(character, reference.qpos.double().numpy(force=True)).reshape(len(library), each, -1)
+    lies, feet = root < character.model.qpos0[2] / 3, np.isin(character.body_names, character.feet)
+    touches: NDArray[np.bool_] = (clearance.min(axis=1) < within) | feet | lies[:, None]
+    return touches

@@ -151,7 +151,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     ## End of an episode
     | | when |
     |---|---|
-    | terminated | a body other than `contact_bodies` (default: the feet, and what touches it in the clips; all where these lie down) touches the ground, unless `contact_termination=False` |
+    | terminated | a body other than `contact_bodies` (default: the feet, and what touches it in the world's clip; all where it lies down) touches the ground, unless `contact_termination=False` |
     | terminated | a body is over `tracking_termination` m (default .4; None: never) off its reference |
     | terminated | the physics diverged; the world is reported and reset |
     | truncated | `time_limit` seconds (default 20) have passed |
@@ -173,7 +173,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         target_frames: how many control steps ahead the reference is shown.
         phase_observation: show the phase.
         contact_termination: end an episode when a body that must not touches the ground.
-        contact_bodies: bodies that may touch the ground; by default the feet, and those that touch it in the clips (a cartwheel's hands).
+        contact_bodies: bodies that may touch the ground; by default the feet, and those that touch it in the world's clip (a cartwheel's hands).
         tracking_termination: distance of any body from its reference that ends an episode, m; None: any distance is allowed.
         time_limit: seconds until truncation.
         reference_sync: move the reference below the character at each new cycle.
@@ -272,7 +272,9 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self._starts = Starts(self.library, clip_weights, adaptive)
 
         if contact_bodies is None:
-            contact_bodies = (*self.character.feet, *on_the_floor(self.library, self.character))
+            may_touch = on_the_floor(self.library, self.character)
+        else:
+            may_touch = np.isin(self.character.body_names, contact_bodies)[None].repeat(len(self.library), axis=0)
 
         self.num_envs = num_envs
         self.output = output
@@ -304,7 +306,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         bind = self.simulation.bind
         self._qpos, self._qvel, self._ctrl = bind("qpos"), bind("qvel"), bind("ctrl")
         self._actuator_length, self._actuator_velocity = bind("actuator_length"), bind("actuator_velocity")
-        self.layout = Layout(self.character, self.simulation, tuple(contact_bodies), self.ground)
+        self.layout = Layout(self.character, self.simulation, may_touch, self.ground)
         # the PD target of a residual action is the reference one control step ahead, shown or not
         look = tuple(target_frames) if target_frames[0] == 1 else (1, *target_frames)
         self._look = torch.tensor(look, device=self.device) * self.control_step
@@ -411,7 +413,8 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         never = torch.zeros_like(self._pending)
         failures = {"terminated_diverged": self.simulation.diverged.clone(), "terminated_contact": never, "terminated_tracking": never}
         if self.contact_termination:
-            failures["terminated_contact"] = terminations.forbidden_contact(self.simulation.contacts(self.layout.fall_bodies))
+            touching = self.simulation.contacts(self.layout.fall_bodies)
+            failures["terminated_contact"] = terminations.forbidden_contact(touching, self.layout.falls[self._clip])
         if self.tracking_termination is not None:
             failures["terminated_tracking"] = terminations.tracking_lost(error, self.tracking_termination)
         terminated = terminations.any_of(failures)

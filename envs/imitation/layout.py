@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import mujoco
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mprl.envs.imitation import observations
@@ -65,18 +66,18 @@ class Layout:
     Args:
         character: who is simulated.
         simulation: of `simulated(character)`.
-        contact_bodies: bodies that may touch the ground.
+        may_touch: which bodies may touch the ground in each clip, (clips, B) bool.
         ground: below them.
 
     Attributes:
         balls, hinges: where the root's and the ball joints' quaternions (flat) and the hinges' angles lie in qpos.
         end_effectors: hands and feet, indices of bodies. key_bodies: these and the head.
-        fall_bodies: MuJoCo's numbers of the bodies that must not touch the ground.
+        fall_bodies: MuJoCo's numbers of the bodies that must not touch the ground in some clip. falls: which of them, (clips, F) bool.
         joint_weights: of the errors. reach: how far beyond its angle each actuator may aim at rest, (nu,) rad.
         lag: damping / kp, (nu,) s.
     """
 
-    def __init__(self, character: Character, simulation: Simulation, contact_bodies: Collection[str], ground: Ground) -> None:
+    def __init__(self, character: Character, simulation: Simulation, may_touch: NDArray[np.bool_], ground: Ground) -> None:
         model, device = simulation.model, simulation.device
         self._ground = ground
         index = {name: i for i, name in enumerate(character.body_names)}
@@ -88,7 +89,9 @@ class Layout:
         self.end_effectors = as_index([index[name] for name in (*character.hands, *character.feet)])
         self.head = index[character.head]
         self.key_bodies = as_index([index[name] for name in (*character.hands, *character.feet, character.head)])
-        self.fall_bodies = [index[name] + 1 for name in character.body_names if name not in contact_bodies]
+        watched = np.flatnonzero(~may_touch.all(axis=0))
+        self.fall_bodies = (watched + 1).tolist()
+        self.falls = torch.as_tensor(~may_touch[:, watched], device=device)
         self._com, self._com_velocity = (
             slice(int(model.sensor(s).adr[0]), int(model.sensor(s).adr[0]) + 3) for s in ("com", "com_velocity")
         )

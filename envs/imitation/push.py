@@ -81,7 +81,7 @@ def _survives(like: Any, policy: Policy, forces: Tensor, clip: int) -> Tensor:
     end = begin + round(SECONDS * CONTROL_RATE)
     changes |= {"max_episode_steps": end + round(AFTER * CONTROL_RATE)}
     envs = type(like)(**{**like._settings, **changes})
-    if not envs.layout.fall_bodies:
+    if not bool(envs.layout.falls[clip].any()):
         name = like.library.clips[clip].name
         raise SettingError(f"{name}: any body may touch the ground in this motion, so that no push is known to fell; name contact_bodies")
     force = force.to(envs.device)

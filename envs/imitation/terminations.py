@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 
-def forbidden_contact(touching: Tensor) -> Tensor:
-    """Whether any watched body touched the ground, (W, bodies) bool -> (W,) bool (DeepMimic, section 6)."""
-    return touching.any(dim=-1)
+def forbidden_contact(touching: Tensor, forbidden: Tensor) -> Tensor:
+    """Whether any body touched the ground that must not, both (W, bodies) bool -> (W,) bool (DeepMimic, section 6)."""
+    return (touching & forbidden).any(dim=-1)
 
 
 def tracking_lost(body_error: Tensor, limit: float) -> Tensor:

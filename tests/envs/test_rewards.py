@@ -270,7 +270,12 @@ def test_a_raised_root_leaves_the_end_effectors_alone():
 
 def test_any_forbidden_touch_is_a_fall():
     touching = torch.tensor([[False, False], [True, False], [False, True]])
-    assert terminations.forbidden_contact(touching).tolist() == [False, True, True]
+    assert terminations.forbidden_contact(touching, torch.ones_like(touching)).tolist() == [False, True, True]
+    assert terminations.forbidden_contact(touching, torch.tensor([[True, True], [False, True], [False, True]])).tolist() == [
+        False,
+        False,
+        True,
+    ]
 
 
 def test_tracking_is_lost_when_any_body_is_beyond_the_limit():
