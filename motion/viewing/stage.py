@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import socket
 from collections.abc import Sequence
@@ -39,6 +40,7 @@ def serve(port: int | None = None) -> tuple[Any, str]:
     viser = extras.load("viser", "the live viewer needs", "viewer")
     if port:
         _check_free(port)
+    logging.getLogger("websockets.server").setLevel(logging.CRITICAL)  # a browser that leaves early is no error to be traced
     with quiet():
         server = viser.ViserServer(host=HOST, port=PORT if port is None else port, verbose=False, label="mprl")
     # no sharing: that goes through a server of others
