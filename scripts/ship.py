@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -35,6 +36,8 @@ class Options:
     """what it will be called"""
     motion: Annotated[str | None, tyro.conf.arg(metavar="CLIP", help_behavior_hint="")] = None
     """the shipped clip that it follows, where the run names a file"""
+    without: tuple[str, ...] = ()
+    """arguments of the environment that only training had: pushes, say"""
     machine: str = ""
     """where it was trained; by default this machine"""
     minutes: Annotated[float | None, tyro.conf.arg(metavar="M", help_behavior_hint="")] = None
@@ -68,8 +71,9 @@ def ship(options: Options, folder: Path) -> dict[str, Any]:
     from mprl.scripts.benchmarks import report
 
     config, weights = checkpoints.read(options.run)
-    kwargs = {key: value for key, value in config["env_kwargs"].items() if key not in (*OF_TRAINING, "num_threads")}
-    kwargs |= {} if options.motion is None else {"motion": options.motion}
+    learned = {key: value for key, value in config["env_kwargs"].items() if key not in (*OF_TRAINING, "num_threads")}
+    learned |= {} if options.motion is None else {"motion": options.motion}
+    kwargs = {key: value for key, value in learned.items() if key not in options.without}
     config |= {"env_kwargs": kwargs, "left_out": list(LEFT_OUT)}
     checkpoints.write(folder, config, policy(weights))
     size = (folder / checkpoints.WEIGHTS).stat().st_size
@@ -94,7 +98,7 @@ def ship(options: Options, folder: Path) -> dict[str, Any]:
         "machine": options.machine or ", ".join(report.machine().values()),
         "commit": commit(),
         "versions": report.versions(),
-        "command": command(config),
+        "command": command({**config, "env_kwargs": learned}),
         "licence": "Apache-2.0, like the clip and the code",
     }
     write_json(folder / CARD, content)
@@ -141,7 +145,7 @@ def _flags(prefix: str, values: Mapping[str, Any]) -> list[str]:
     found = []
     for key, value in values.items():
         many = value if isinstance(value, list) else [value]
-        found += [f"--{prefix}.{key.replace('_', '-')}", *map(str, many)] if many else []
+        found += [f"--{prefix}.{key.replace('_', '-')}", *(shlex.quote(str(each)) for each in many)] if many else []
     return found
 
 
