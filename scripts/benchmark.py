@@ -297,12 +297,12 @@ class TerrainOptions(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class ClipsOptions(Options):
-    """One policy over all clips: success and errors as PHC has them, with uniform and with adaptive sampling."""
+    """One policy over all clips: success and errors as PHC has them, of PPO with uniform and adaptive sampling, and of DAgger."""
 
     motions: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME|FILE|DIR ...", help_behavior_hint="")] = ()
     """clips; by default those in $MPRL_MOCAP and all shipped ones"""
-    sampling: tuple[Literal["uniform", "adaptive"], ...] = ("uniform", "adaptive")
-    """where episodes begin, a run of each"""
+    ways: tuple[Literal["uniform", "adaptive", "distilled"], ...] = ("uniform", "adaptive")
+    """a run of each: PPO with episodes that begin everywhere alike, or where it fails; a student of the shipped agents of these clips"""
     steps: Annotated[float, tyro.conf.arg(metavar="N")] = 20e6
     """of each run; a shorter one that is there goes on"""
     num_envs: Annotated[int, tyro.conf.arg(metavar="N")] = 512
@@ -616,7 +616,7 @@ def clips(options: ClipsOptions) -> Measured:
     from mprl.scripts.benchmarks.clips import default_motions, measure
 
     o = options
-    return measure(o.motions or default_motions(), o.sampling, o.steps, o.num_envs, o.seed, o.threads, o.out)
+    return measure(o.motions or default_motions(), o.ways, o.steps, o.num_envs, o.seed, o.threads, o.out)
 
 
 def pose(options: PoseOptions) -> Measured:

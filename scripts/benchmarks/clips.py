@@ -1,7 +1,8 @@
 """One policy over all clips: PPO over a library with uniform and with adaptive sampling, judged clip by clip as PHC judges.
 
 Both runs differ in the sampling alone: same clips, which begin equally often without it, same steps, same seed. A run that was stopped
-goes on, and so does a shorter one.
+goes on, and so does a shorter one. Beside them, where an agent ships for each of the clips: one student of them all (`mprl distill`), in
+as many steps.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from mprl.scripts.benchmarks.report import Figure, Overview
 
 ENV_ID = "mprl/DeepMimic-v0"
 RESULT = "clips.json"
-UNIFORM, ADAPTIVE, ZERO = "uniform", "adaptive", "zero actions"
+UNIFORM, ADAPTIVE, DISTILLED, ZERO = "uniform", "adaptive", "distilled", "zero actions"
 REPEATS = 3
 KEYS = ("success_rate", "clips_succeeded", "mpjpe_global_mm", "mpjpe_local_mm", "normalized_return")
 # little exploration: docs/motion.md
@@ -39,7 +40,7 @@ def measure(motions: Sequence[str], ways: Sequence[str], steps: float, num_envs:
 
     Args:
         motions: names, files, folders or "all".
-        ways: to sample: "uniform", "adaptive".
+        ways: "uniform", "adaptive", "distilled".
         steps: of each run.
         num_envs: worlds.
         seed: of the runs.
@@ -66,7 +67,11 @@ def run(way: str, sources: Sequence[str], steps: float, num_envs: int, seed: int
     """Train, or go on, and judge; what was judged before after as many steps is read back."""
     from mprl.agents.checkpoints import read_config
 
-    if _train(way, sources, steps, num_envs, seed, threads, folder):
+    if way == DISTILLED:
+        ended = _distil(sources, steps, num_envs, seed, folder)
+    else:
+        ended = _train(way, sources, steps, num_envs, seed, threads, folder)
+    if ended:
         raise KeyboardInterrupt
     done = read_config(folder)["num_timesteps"]
     try:
@@ -103,6 +108,36 @@ def _train(way: str, sources: Sequence[str], steps: float, num_envs: int, seed: 
     return resume.resume(folder, steps=steps)
 
 
+def _distil(sources: Sequence[str], steps: float, num_envs: int, seed: int, folder: Path) -> int:
+    """Distil the shipped agents of the clips, unless that was done; 0, or the exit code of what stopped it."""
+    from mprl.agents import runs
+    from mprl.scripts import distill
+
+    if runs.checkpoints_of(folder):
+        if runs.Plan.read(folder).ended_steps >= steps:
+            return 0
+        raise CheckpointError(f"{folder}: holds a shorter distillation, or one that was stopped: it cannot go on; remove it")
+    known = experts()
+    for source in sources:
+        if source not in known:
+            raise SettingError(f"no agent ships that imitates {source}; leave it out of --motions, or 'distilled' out of --ways")
+    words = [*(known[source] for source in sources), "--motion", *sources, "--steps", str(steps), "--num-envs", str(num_envs)]
+    return distill.main([*words, "--seed", str(seed), "--out", str(folder)])
+
+
+def experts() -> dict[str, str]:
+    """Names of the shipped agents whose humanoid imitates one motion and nothing else, by the motion's name."""
+    from mprl.agents import shipped
+    from mprl.agents.checkpoints import read_config
+
+    found = {}
+    for name in shipped.names():
+        config = read_config(shipped.TRAINED / name)
+        if config["env_id"] == ENV_ID and config["env_kwargs"].keys() <= {"motion"}:
+            found[config["env_kwargs"].get("motion", "walk")] = name
+    return found
+
+
 def judge(folder: Path) -> dict[str, Any]:
     """PHC's figures of the agent in a run folder."""
     from mprl.agents import load_agent
@@ -125,7 +160,7 @@ def judge_zero(sources: Sequence[str], threads: int) -> dict[str, Any]:
 
 
 def figures(found: Mapping[str, Mapping[str, Any]]) -> list[Figure]:
-    """Of the last way to sample, beside uniform sampling where both were run."""
+    """Of the last way, beside uniform sampling where both were run."""
     way, base = list(found)[-1], found.get(UNIFORM)
     told = {
         "success_rate": ("success, never .5 m off", "", False),
@@ -138,7 +173,7 @@ def figures(found: Mapping[str, Mapping[str, Any]]) -> list[Figure]:
     for key in KEYS:
         what, unit, less = told[key]
         peer = base["library"][key] if base is not None and way != UNIFORM else None
-        against = f"ours {way} sampling, peer uniform" if peer is not None else ""
+        against = f"ours {way}, peer uniform sampling" if peer is not None else ""
         ours = found[way]["library"][key]
         made.append(Figure(key, what, unit, ours, peer, None if less else 1.0, against, less_is_better=less))
     return made

@@ -34,6 +34,16 @@ def test_a_clip_is_a_line():
     assert table.rows[0] == ("a", "25% · 100 · 50", "50% · 80 · 40") and [row[0] for row in table.rows] == ["a", "b", "all"]
 
 
+def test_students_learn_from_the_humanoids_that_ship():
+    known = clips.experts()
+    assert known["walk"] == "walk" and known["squat"] == "squat" and "smpl-walk" not in known.values()
+
+
+def test_a_clip_without_an_expert_is_named(tmp_path):
+    with pytest.raises(SettingError, match=r"no agent ships that imitates mine\.npz; leave it out of --motions"):
+        clips.run(clips.DISTILLED, ["walk", "mine.npz"], 100, 4, 0, 1, tmp_path / "run")
+
+
 def test_one_clip_is_not_several(tmp_path):
     with pytest.raises(SettingError, match="at least 2, found 1"):
         clips.measure(["walk"], [clips.UNIFORM], 100, 4, 0, 1, tmp_path)
@@ -64,3 +74,14 @@ def test_a_short_run_is_trained_judged_and_read_back(mprl, undrawn, tmp_path):
     again = mprl(*words)
     assert again.code == 0 and "training" not in again.out and "judging" not in again.out
     assert "other settings" in mprl(*words, "--num-envs", "16").mistake
+
+
+@pytest.mark.slow
+def test_a_short_distillation_is_judged_and_read_back(mprl, undrawn):
+    words = ("benchmark", "clips", "--motions", "squat", "kick", "--ways", "distilled", "--steps", "512", "--num-envs", "8", "--out", "r")
+    done = mprl(*words)
+    assert done.code == 0, done.err
+    assert Path("r/distilled-seed0/clips.json").is_file() and "distilled" in done.out
+    again = mprl(*words)
+    assert again.code == 0 and "judging" not in again.out
+    assert "cannot go on; remove it" in mprl(*words, "--steps", "1024").mistake
