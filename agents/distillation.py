@@ -8,7 +8,7 @@ go on from there.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from gymnasium.spaces import Box
@@ -50,20 +50,28 @@ class Distillation(PPO):
         memory: int = 100_000,
         **options: Any,
     ) -> None:
+        super().__init__(env, **options)
+        self.taught_by(experts, expert_of, expert_share, memory)
+
+    def taught_by(
+        self, experts: Sequence[Expert], expert_of: Callable[[], Tensor], expert_share: Scheduled = 0.0, memory: int = 100_000
+    ) -> Self:
+        """Say who teaches, as the class does: after `load`, which knows the student and what it has kept."""
         if not experts:
             raise SettingError("a student needs at least one expert")
         low, high = schedules.bounds(expert_share)
         if not 0 <= low <= high <= 1:
             raise SettingError(f"expert_share must be in [0, 1], found {expert_share}")
-        self.memory_size = number("memory", memory, least=1, whole=True)
-        super().__init__(env, **options)
         if not isinstance(self.action_space, Box):
             raise SettingError(f"a student learns actions in a Box by their squared error, found {self.action_space}")
         if self.model.core is not None:
             raise SettingError("a student with a memory (recurrent) is not taught here: leave recurrent at 'none'")
+        self.memory_size = number("memory", memory, least=1, whole=True)
         self.experts, self.expert_of, self.expert_share = experts, expert_of, expert_share
-        self._kept: tuple[Tensor, Tensor] | None = None  # observations (M, n) and labels (M, a)
-        self._next = self._filled = 0
+        return self
+
+    _kept: tuple[Tensor, Tensor] | None = None  # observations (M, n) and labels (M, a)
+    _next = _filled = 0
 
     def label(self, observation: Tensor) -> Tensor:
         """What the expert of each world would do, (W, a), in the range in which the student acts."""
@@ -149,3 +157,14 @@ class Distillation(PPO):
             kept[where] = new[-count:]
         self._next = (self._next + count) % self.memory_size
         self._filled = min(self._filled + count, self.memory_size)
+
+    def _extra_state(self) -> dict[str, Tensor]:
+        kept = dict(zip(("observations", "labels"), self._kept or (), strict=False))
+        where = {"next": torch.tensor(self._next), "filled": torch.tensor(self._filled)}
+        return super()._extra_state() | {f"kept.{key}": value for key, value in (kept | where).items()}
+
+    def _restore_extra_state(self, tensors: dict[str, Tensor]) -> None:
+        super()._restore_extra_state(tensors)
+        if "kept.labels" in tensors:  # and not where PPO has gone on meanwhile
+            self._kept = tensors["kept.observations"].to(self.device), tensors["kept.labels"].to(self.device)
+            self._next, self._filled = int(tensors["kept.next"]), int(tensors["kept.filled"])

@@ -2,7 +2,8 @@
 
 Each expert is a run folder of an agent that imitates motions. The student imitates all of them, in the environment of the first one,
 and is taught in each world by the expert of the world's clip. What it leaves is a run folder of PPO: `mprl evaluate DIR` measures it,
-and `mprl train --resume DIR --steps N` goes on with PPO, also with a distillation that was stopped.
+and `mprl train --resume DIR --steps N` goes on with PPO. `mprl distill --resume DIR` goes on with a distillation exactly: who teaches is in
+its distillation.json, what was seen in its checkpoints.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ if __name__ == "__main__" and not __package__:  # python scripts/distill.py: the
     sys.exit(mprl(["distill", *sys.argv[1:]]))
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,12 +28,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from mprl.errors import CheckpointError, SettingError
-from mprl.scripts import environments, evaluate, train
+from mprl.files import VERSION, read_json
+from mprl.scripts import environments, evaluate, resume, train
 from mprl.scripts.options import parse
 
 if TYPE_CHECKING:
-    from mprl.agents.distillation import Distillation
+    from mprl.agents.distillation import Distillation, Expert
 
+COMMAND = "mprl distill"
 # Arguments of the environment that decide what is seen and what actions mean: experts and student must agree in them.
 SHARED = (
     "character", "betas", "gender", "action_mode", "target_frames", "phase_observation", "velocity_observation", "sensors",
@@ -43,7 +47,7 @@ INITIAL_STD = 0.1  # with which PPO would go on: what is learned already needs l
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Distil several experts into one policy that imitates all their motions (DAgger)."""
+    """Distil several experts into one policy that imitates all their motions (DAgger). `mprl distill --resume DIR` goes on with one."""
 
     experts: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="EXPERT_DIR ...")]
     """run folders, as `mprl train` leaves them"""
@@ -69,8 +73,20 @@ class Options:
     """steps between evaluations, the best student is kept in DIR/best; 0: none"""
 
 
+@dataclass(frozen=True, kw_only=True)
+class GoingOn:
+    """Go on with a distillation as if it had never stopped."""
+
+    resume: Annotated[Path, tyro.conf.arg(metavar="DIR")]
+    """its run folder"""
+    steps: Annotated[float | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
+    """its new end, counted from its beginning"""
+
+
 def main(argv: Sequence[str]) -> int:
     """Run `mprl distill`."""
+    if resume.is_asked_for(argv):
+        return go_on(parse(GoingOn, "mprl distill", argv, GoingOn.__doc__))
     from mprl.agents.ppo import PPO
     from mprl.agents.runs import Plan
 
@@ -86,23 +102,69 @@ def main(argv: Sequence[str]) -> int:
         raise SettingError("which experts? mprl distill EXPERT_DIR ... (mprl distill --help)")
     plan = Plan(steps=options.steps, checkpoint_every=options.checkpoint_every, evaluate_every=options.evaluate_every)
     train.check_device(options.device)
-    student = make_student(options)
+    student, lesson = make_student(options)
     folder = train.free_folder(options.out or train.default_folder(student.env_id, "distilled"))
-    ended = train.train(student, folder, plan)
+    plan.write(folder)  # makes it, or says that it cannot be
+    evaluate.write_json(folder / resume.LESSON, {"format": "mprl-distillation", "version": VERSION, **lesson})
+    ended = train.train(student, folder, plan, COMMAND)
     train.summarise(student, folder)
     print(f"To go on with PPO:\n  mprl train --resume {folder} --steps {student.num_timesteps + 1_000_000:.0f}")
     return ended
 
 
-def make_student(options: Any) -> Distillation:
-    """The student, in an environment with the motions of all its experts.
+def go_on(options: GoingOn) -> int:
+    """Run `mprl distill --resume`."""
+    from mprl.agents import runs
+
+    run, _ = runs.newest(options.resume)
+    if not (run / resume.LESSON).is_file():
+        raise CheckpointError(f"{run}: holds no distillation ({resume.LESSON} is missing); try {train.COMMAND} --resume")
+    lesson = read_json(run / resume.LESSON, "mprl-distillation", "a distillation")
+    return resume.resume(options.resume, steps=options.steps, load=functools.partial(_load, run / resume.LESSON, lesson), command=COMMAND)
+
+
+def _load(path: Path, lesson: Mapping[str, Any], checkpoint: Path, env: Any, device: str, ranks: Any) -> Distillation:
+    """The student of a checkpoint, and who teaches it."""
+    import torch
+
+    from mprl.agents.distillation import Distillation
+
+    student = Distillation.load(checkpoint, env, device, ranks=ranks)
+    try:
+        expert_of, count = torch.tensor(lesson["expert_of"], device=env.device), len(lesson["experts"])
+        if expert_of.shape != (len(env.library),) or not ((expert_of >= 0) & (expert_of < count)).all():
+            raise ValueError(f"expert_of does not say which of {count} experts knows each of {len(env.library)} clips")
+        share, memory = lesson["expert_share"], lesson["memory"]
+        return student.taught_by([expert(Path(folder), env) for folder in lesson["experts"]], lambda: expert_of[env.clip], share, memory)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{path}: not what a distillation can do: {' '.join(str(error).split())[:120]}") from None
+
+
+def expert(folder: Path, env: Any) -> Expert:
+    """The policy of a run folder, or of a shipped agent.
+
+    Raises:
+        CheckpointError: it does not see and act as the student in `env`.
+    """
+    from mprl.agents import load_agent
+
+    agent = load_agent(folder, device=env.device)
+    try:
+        agent.check_spaces(env.single_observation_space, env.single_action_space)
+    except CheckpointError as error:
+        raise CheckpointError(f"{folder}: {error}") from None
+    return agent.policy_module()
+
+
+def make_student(options: Any) -> tuple[Distillation, dict[str, Any]]:
+    """The student, in an environment with the motions of all its experts, and what `_load` has to know of it.
 
     Raises:
         MprlError: folders that hold no agents, experts that do not go together, or motions and experts without each other.
     """
     import torch
 
-    from mprl.agents import load_agent
+    from mprl.agents import shipped
     from mprl.agents.checkpoints import read_config
     from mprl.agents.distillation import Distillation
 
@@ -111,21 +173,15 @@ def make_student(options: Any) -> Distillation:
     motions, teachers = assign({folder: clips_of(config) for folder, config in configs.items()}, options.motion)
     env_id = next(iter(configs.values()))["env_id"]
     env: Any = environments.make(env_id, options.num_envs, options.device, **{**settings, "motion": motions})
-    experts = []
-    for folder in configs:
-        expert = load_agent(folder, device=env.device)
-        try:
-            expert.check_spaces(env.single_observation_space, env.single_action_space)
-        except CheckpointError as error:
-            raise CheckpointError(f"{folder}: {error}") from None
-        experts.append(expert.policy_module())
-    expert_of = torch.tensor(teachers, device=env.device)
-    share = f"linear 1 0 {max(1, options.steps // 5):.0f}" if options.expert_share is None else options.expert_share
+    experts, expert_of = [expert(folder, env) for folder in configs], torch.tensor(teachers, device=env.device)
+    share = _number(f"linear 1 0 {max(1, options.steps // 5):.0f}" if options.expert_share is None else options.expert_share)
     agent = {field.name: getattr(options.agent_settings, field.name) for field in dataclasses.fields(options.agent_settings)}
-    return Distillation(
-        env, experts, lambda: expert_of[env.clip], expert_share=_number(share), memory=options.memory, seed=options.seed,
-        device=options.device, **agent,
+    student = Distillation(
+        env, experts, lambda: expert_of[env.clip], expert_share=share, memory=options.memory, seed=options.seed, device=options.device,
+        **agent,
     )  # fmt: skip
+    where = [str(folder.absolute() if shipped.located(folder) == folder else folder) for folder in configs]
+    return student, {"experts": where, "expert_of": teachers, "expert_share": share, "memory": options.memory}
 
 
 def _number(schedule: str) -> float | str:

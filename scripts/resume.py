@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import math
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mprl.agents.runs import Plan
     from mprl.ranks import Ranks
 
+LESSON = "distillation.json"  # in a run folder of `mprl distill`
 _OPTIONS = ("--resume", "--steps", "--minutes", "--stop-at", "--patience")
 
 
@@ -75,6 +76,8 @@ def resume(
     minutes: float | None = None,
     stop_at: float | None = None,
     patience: int | None = None,
+    load: Callable[..., Agent] | None = None,
+    command: str = train.COMMAND,
 ) -> int:
     """Go on with a run.
 
@@ -86,6 +89,8 @@ def resume(
         steps, minutes: the run's new end, counted from its beginning; by default it keeps the one it has.
         stop_at: the score at which it now ends early; inf: at none.
         patience: after how many evaluations that bring nothing better it now ends early; 0: never.
+        load: reads the agent, as `mprl.agents.load_agent`, which is the default.
+        command: to go on with it once more.
 
     Returns:
         Exit code, as `train.train`.
@@ -109,7 +114,7 @@ def resume(
             checkpoint = stack.enter_context(_handed_out(checkpoint, ranks))
         with ranks.agreed():
             try:
-                agent = _load(checkpoint, ranks)
+                agent = _load(checkpoint, ranks, load)
             except CheckpointError as error:
                 raise CheckpointError(f"{error}{_the_one_before(run, checkpoint) if ranks.rank == 0 else ''}") from None
             if ranks.rank == 0:
@@ -121,7 +126,9 @@ def resume(
     ranks.require_same(train.told(agent, plan))
     if ranks.rank == 0:
         print(f"Going on from step {agent.num_timesteps:,}, in {run}.")
-    ended = train.train(agent, run, plan)
+        if load is None and (run / LESSON).is_file():
+            print(f"It learns with PPO from here; to be taught on: mprl distill --resume {folder}")
+    ended = train.train(agent, run, plan, command)
     if ranks.rank == 0:
         train.summarise(agent, run)
     return ended
@@ -176,7 +183,7 @@ def _handed_out(checkpoint: Path, ranks: Ranks) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _load(checkpoint: Path, ranks: Ranks) -> Agent:
+def _load(checkpoint: Path, ranks: Ranks, load: Callable[..., Agent] | None) -> Agent:
     """The agent of a checkpoint, in an environment and with threads like those it learned with."""
     import torch
 
@@ -193,7 +200,7 @@ def _load(checkpoint: Path, ranks: Ranks) -> Agent:
         raise SettingError(f"{checkpoint}: {ranks.size} processes need a world each at least, the run has {config['num_envs']}")
     worlds = ranks.share(config["num_envs"])
     env = environments.make(config["env_id"], worlds, device, evaluate.source_of(config), **evaluate.settings_of(config))
-    return load_agent(checkpoint, env, device, ranks=ranks)
+    return (load or load_agent)(checkpoint, env, device, ranks=ranks)
 
 
 def _the_one_before(run: Path, checkpoint: Path) -> str:

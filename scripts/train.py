@@ -56,6 +56,7 @@ NEW_EYES = ("pixels", "stack", "grey", "crop", "camera", "features", "network") 
 DEFAULT_STEPS = 1_000_000
 DEFAULT_EVALUATE_EVERY = 500_000
 EVALUATION_EPISODES = 16
+COMMAND = "mprl train"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -390,10 +391,16 @@ def free_folder(folder: Path) -> Path:
     return folder
 
 
-def train(agent: Agent, folder: Path, plan: Plan) -> int:
+def train(agent: Agent, folder: Path, plan: Plan, command: str = COMMAND) -> int:
     """Train into a run folder, with a live display; Ctrl-C and SIGTERM end it early, with everything saved.
 
     Of several processes all call it, and the first one writes.
+
+    Args:
+        agent: learns.
+        folder: of the run.
+        plan: until when, and what is written meanwhile.
+        command: to go on with it.
 
     Returns:
         Exit code: 0, or 128 + the signal that ended it.
@@ -428,7 +435,7 @@ def train(agent: Agent, folder: Path, plan: Plan) -> int:
         dataclasses.replace(plan, ended_steps=agent.num_timesteps, ended_seconds=agent.seconds).write(folder)
         return 0
     print(f"Stopped by {signal.Signals(number).name} after {agent.num_timesteps:,} steps; what was learned until then is saved.")
-    print(f"To go on, from step {steps_of(checkpoints_of(folder)[-1]):,}: mprl train --resume {folder}")
+    print(f"To go on, from step {steps_of(checkpoints_of(folder)[-1]):,}: {command} --resume {folder}")
     return 128 + number
 
 

@@ -109,14 +109,14 @@ def _train(way: str, sources: Sequence[str], steps: float, num_envs: int, seed: 
 
 
 def _distil(sources: Sequence[str], steps: float, num_envs: int, seed: int, folder: Path) -> int:
-    """Distil the shipped agents of the clips, unless that was done; 0, or the exit code of what stopped it."""
+    """Distil the shipped agents of the clips, or go on with it; 0, or the exit code of what stopped it."""
     from mprl.agents import runs
     from mprl.scripts import distill
 
     if runs.checkpoints_of(folder):
         if runs.Plan.read(folder).ended_steps >= steps:
             return 0
-        raise CheckpointError(f"{folder}: holds a shorter distillation, or one that was stopped: it cannot go on; remove it")
+        return distill.main(["--resume", str(folder), "--steps", str(steps)])
     known = experts()
     for source in sources:
         if source not in known:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -67,6 +68,30 @@ def test_mistakes_on_the_command_line(mprl, trained):
     assert mprl("distill", "nowhere").mistake == "nowhere: no such run folder, and no trained agent of that name (mprl list trained)"
     assert "which experts?" in mprl("distill").mistake
     assert "--steps must be a positive number" in mprl("distill", trained, "--steps", "-1").mistake
+
+
+@pytest.mark.slow
+def test_a_distillation_goes_on_exactly(mprl, undrawn):
+    words = ("distill", "squat", "kick", "--num-envs", "8", "--agent.hidden", "16", "--agent.n-steps", "8", "--expert-share", "0.5")
+    words = (*words, "--memory", "200", "--checkpoint-every", "128")
+    assert mprl(*words, "--steps", "512", "--out", "whole").code == 0
+    assert mprl(*words, "--steps", "256", "--out", "parts").code == 0
+    done = mprl("distill", "--resume", "parts", "--steps", "512")
+    assert done.code == 0 and "Going on from step 256" in done.out
+    whole, parts = (list(csv.DictReader(Path(run, "metrics.csv").read_text().splitlines())) for run in ("whole", "parts"))
+    assert len(whole) == len(parts) == 8
+    assert all(one[key] == other[key] for one, other in zip(whole, parts, strict=True) for key in one if not key.startswith("time_"))
+    assert float(whole[-1]["imitation_loss"]) > 0 and whole[-1]["expert_share"] == "0.5"
+    assert mprl("distill", "--resume", "parts").mistake == "parts: the run has come to its end; give it a new one with --steps or --minutes"
+    assert "to be taught on: mprl distill --resume parts" in mprl("train", "--resume", "parts", "--steps", "576").out  # with PPO
+    lesson = json.loads(Path("parts/distillation.json").read_text())
+    Path("parts/distillation.json").write_text(json.dumps({**lesson, "expert_of": [0, 2]}))
+    assert (
+        "expert_of does not say which of 2 experts knows each of 2 clips" in mprl("distill", "--resume", "parts", "--steps", "640").mistake
+    )
+    Path("parts/distillation.json").unlink()
+    assert "parts: holds no distillation" in mprl("distill", "--resume", "parts").mistake
+    assert mprl("distill", "--resume", "nowhere").mistake == "nowhere: no such run folder"
 
 
 @pytest.mark.slow
