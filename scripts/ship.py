@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import dataclasses
 import shlex
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +56,9 @@ def main(argv: Sequence[str]) -> int:
     from mprl.agents import shipped
 
     folder = shipped.TRAINED / options.name
-    content = ship(options, folder)
+    with tempfile.TemporaryDirectory() as made:
+        content = ship(options, Path(made))
+        shutil.copytree(made, folder, dirs_exist_ok=True)  # only now, with all that can be wrong behind us
     size = (folder / "weights.safetensors").stat().st_size
     print(f"wrote {folder}: normalised return {content['normalized_return']:.3f}, {size / 1000:.0f} kB")
     return 0
@@ -78,7 +82,7 @@ def ship(options: Options, folder: Path) -> dict[str, Any]:
     checkpoints.write(folder, config, policy(weights))
     size = (folder / checkpoints.WEIGHTS).stat().st_size
     if size > MOST_BYTES:
-        raise SettingError(f"{folder}: expected weights of at most {MOST_BYTES:,} bytes, found {size:,}")
+        raise SettingError(f"{options.run}: expected weights of at most {MOST_BYTES:,} bytes, found {size:,}")
     env = environment(config, options.episodes)
     agent = load_agent(folder, env, training=False)
     found = [evaluate(agent, env, options.episodes, seed) for seed in range(options.seeds)]
