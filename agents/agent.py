@@ -11,7 +11,7 @@ import math
 import time
 import tomllib
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral, Real
 from pathlib import Path
 from types import NoneType, UnionType
@@ -463,10 +463,7 @@ class Agent(ABC):
             perception = None if seen is None else Perception.from_config(seen, network)
             agent._prepare(settings, config["seed"], device, observation_space, action_space, perception)
             agent.num_timesteps = config["num_timesteps"]
-            for name, net in agent._saved_networks().items():
-                own = {key.removeprefix(f"{name}."): value for key, value in weights.items() if key.startswith(f"{name}.")}
-                left_out = tuple(f"{part}." for part in config.get("left_out", ()))  # it learns these anew, if it learns at all
-                net.load_state_dict(own | {key: value for key, value in net.state_dict().items() if f"{name}.{key}".startswith(left_out)})
+            agent._take(weights, config.get("left_out", ()))  # it learns those anew, if it learns at all
         except (KeyError, TypeError, ValueError, RuntimeError, AssertionError, OverflowError) as error:  # Gymnasium's spaces assert
             what = " ".join(str(error).split())[:160]
             raise CheckpointError(f"{folder}: config.json and weights.safetensors do not fit together: {what}") from None
@@ -480,6 +477,33 @@ class Agent(ABC):
             except CheckpointError as error:
                 raise CheckpointError(f"{folder}: {error}") from None
         return agent
+
+    def begin_from(self, folder: str | Path) -> Self:
+        """Take over what a saved agent has learned, in place of random weights: to learn on in another environment, with other settings.
+
+        Args:
+            folder: of an agent of the same kind, with the same networks, or the name of a shipped one.
+
+        Raises:
+            CheckpointError: missing, broken, or of another agent, other spaces or other networks.
+        """
+        folder = files.as_folder(folder)
+        config, weights = checkpoints.read(folder, self.device)
+        if config["agent"] != self.name:
+            raise CheckpointError(f"{folder}: holds an agent '{config['agent']}', expected '{self.name}'")
+        try:
+            self._take(weights, config.get("left_out", ()))
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            what = " ".join(str(error).split())[:160]
+            raise CheckpointError(f"{folder}: what it has learned does not fit this environment and these settings: {what}") from None
+        return self
+
+    def _take(self, weights: Mapping[str, Tensor], left_out: Iterable[str]) -> None:
+        """Put weights, as `save` names them, into the networks; parts that were left out stay as they are."""
+        for name, net in self._saved_networks().items():
+            own = {key.removeprefix(f"{name}."): value for key, value in weights.items() if key.startswith(f"{name}.")}
+            kept = tuple(f"{part}." for part in left_out)
+            net.load_state_dict(own | {key: value for key, value in net.state_dict().items() if f"{name}.{key}".startswith(kept)})
 
     @classmethod
     def _make_settings(cls, settings: dict[str, Any]) -> Any:

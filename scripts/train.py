@@ -107,6 +107,9 @@ class Options:
     """for a new model: numbers that it makes of a picture; by default 128"""
     network: Annotated[str | None, tyro.conf.arg(metavar="JSON", help_behavior_hint="")] = None
     """for a new model: further settings: '{"channels": [8, 16, 32], "kernels": [4, 4, 4], "strides": [2, 2, 2], "output": "norm"}'"""
+    begin_from: Annotated[Path | None, tyro.conf.arg(metavar="DIR|NAME", help_behavior_hint="")] = None
+    """begin with what the agent in this run folder has learned, or one that ships, in place of random weights; for the same run, with
+    the same settings, --resume"""
     resume: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
     """go on with the run in this folder, or from one of its checkpoints; only its new end can be given too: --steps or --minutes,
     --stop-at, --patience"""
@@ -294,6 +297,8 @@ def make_agent(options: Any, ranks: Ranks | None = None) -> Agent:
     settings = {field.name: getattr(options.agent_settings, field.name) for field in dataclasses.fields(options.agent_settings)}
     agent = kind(env, seed=options.seed, device=device, perception=perception, **settings)
     agent.env_id = options.env_id  # with its module, so that `mprl evaluate` finds it too
+    if getattr(options, "begin_from", None) is not None:
+        agent.begin_from(options.begin_from)
     return agent.join(ranks, total)
 
 
