@@ -118,7 +118,7 @@ def go_on(options: GoingOn) -> int:
 
     run, _ = runs.newest(options.resume)
     if not (run / resume.LESSON).is_file():
-        raise CheckpointError(f"{run}: holds no distillation ({resume.LESSON} is missing); try {train.COMMAND} --resume")
+        raise CheckpointError(f"{run}: holds no distillation ({resume.LESSON} is missing); try mprl train --resume")
     lesson = read_json(run / resume.LESSON, "mprl-distillation", "a distillation")
     return resume.resume(options.resume, steps=options.steps, load=functools.partial(_load, run / resume.LESSON, lesson), command=COMMAND)
 

@@ -77,7 +77,7 @@ def resume(
     stop_at: float | None = None,
     patience: int | None = None,
     load: Callable[..., Agent] | None = None,
-    command: str = train.COMMAND,
+    command: str = "mprl train",
 ) -> int:
     """Go on with a run.
 

@@ -56,7 +56,6 @@ NEW_EYES = ("pixels", "stack", "grey", "crop", "camera", "features", "network") 
 DEFAULT_STEPS = 1_000_000
 DEFAULT_EVALUATE_EVERY = 500_000
 EVALUATION_EPISODES = 16
-COMMAND = "mprl train"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -396,7 +395,7 @@ def free_folder(folder: Path) -> Path:
     return folder
 
 
-def train(agent: Agent, folder: Path, plan: Plan, command: str = COMMAND) -> int:
+def train(agent: Agent, folder: Path, plan: Plan, command: str = "mprl train") -> int:
     """Train into a run folder, with a live display; Ctrl-C and SIGTERM end it early, with everything saved.
 
     Of several processes all call it, and the first one writes.
