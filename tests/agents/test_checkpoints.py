@@ -18,7 +18,7 @@ import safetensors.torch
 import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from mprl.agents import PPO, checkpoints, load_agent
+from mprl.agents import A2C, PPO, checkpoints, load_agent
 from mprl.errors import CheckpointError, DeviceError, MprlError
 
 
@@ -105,6 +105,22 @@ def test_it_learns_on_in_its_environment(folder):
     alone = load_agent(folder)
     with pytest.raises(MprlError, match="no environment to learn in"):
         alone.learn(12)
+
+
+def test_another_agent_begins_from_what_was_learned(saved):
+    begun = small(Blind(*SPACES["boxes"]), seed=7, learning_rate=1e-5).begin_from(saved)
+    assert (begun.seed, begun.num_timesteps, begun.settings.learning_rate) == (7, 12, 1e-5)
+    assert all(torch.equal(one, other) for one, other in zip(weights_of(begun), weights_of(load_agent(saved)), strict=True))
+    assert begun.learn(12).num_timesteps == 24
+    larger = small(Blind(*SPACES["boxes"]), hidden=(9,))
+    with pytest.raises(CheckpointError, match="agent: what it has learned does not fit .*size mismatch"):
+        larger.begin_from(saved)
+    with pytest.raises(CheckpointError, match="agent: holds an agent 'ppo', expected 'a2c'"):
+        A2C(Blind(*SPACES["boxes"]), n_steps=4).begin_from(saved)
+
+
+def weights_of(agent) -> list[torch.Tensor]:
+    return list(agent.model.state_dict().values())
 
 
 def test_saving_what_was_loaded_changes_nothing(saved, tmp_path):

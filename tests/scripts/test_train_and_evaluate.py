@@ -12,6 +12,9 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
+
+from mprl.agents import load_agent
 
 SMALL = ("--num-envs", "4", "--agent.n-steps", "16", "--agent.batch-size", "32", "--agent.hidden", "16")
 
@@ -121,6 +124,18 @@ def test_an_unknown_agent_in_a_run_folder_is_refused(mprl, copy):
 )
 def test_mistakes_of_evaluation(mprl, trained, words, expected):
     assert mprl("evaluate", trained, *words).mistake == expected
+
+
+@pytest.mark.slow
+def test_a_run_begins_from_another_s_weights(mprl, trained, undrawn):
+    words = ("CartPole-v1", "--steps", "64", "--num-envs", "4", "--begin-from")
+    done = mprl("train", *words, trained, "--agent.hidden", "16", "--agent.learning-rate", "1e-9", "--out", "more")
+    assert done.code == 0, done.err
+    begun, before = load_agent(Path("more")), load_agent(trained)
+    assert torch.allclose(begun.model.actor[-1].weight, before.model.actor[-1].weight, atol=1e-6)
+    assert "does not fit this environment and these settings" in mprl("train", *words, trained, "--out", "other").mistake
+    assert mprl("train", *words, "nowhere", "--out", "other").mistake.startswith("nowhere: no such run folder")
+    assert not Path("other").exists()
 
 
 def test_a_folder_that_holds_something_is_not_overwritten(mprl, copy):
