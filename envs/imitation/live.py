@@ -92,7 +92,7 @@ class LivePlay(Stage):
         self._speed = gui.add_dropdown("speed", tuple(SPEEDS), initial_value="1×")
         self._reference = gui.add_dropdown("reference", (_OVER, _BESIDE, _HIDDEN), initial_value=_OVER)
         self._follow = gui.add_checkbox("follow", True)
-        self._force = gui.add_slider("shove, N", min=0, max=int(_MOST), step=10, initial_value=200, hint="of a click on the body")
+        self._force = gui.add_slider("shove, N", min=0, max=int(_MOST), step=10, initial_value=100, hint="of a click on the body")
         gui.add_markdown("*Click the body to shove it, drag it to pull it.*")
         self._switches()
         self._plots = Plots(gui, _KEPT)
