@@ -11,7 +11,7 @@ import math
 import time
 import tomllib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from numbers import Integral, Real
 from pathlib import Path
 from types import NoneType, UnionType
@@ -463,7 +463,10 @@ class Agent(ABC):
             perception = None if seen is None else Perception.from_config(seen, network)
             agent._prepare(settings, config["seed"], device, observation_space, action_space, perception)
             agent.num_timesteps = config["num_timesteps"]
-            agent._take(weights, config.get("left_out", ()))  # it learns those anew, if it learns at all
+            for name, net in agent._saved_networks().items():
+                own = {key.removeprefix(f"{name}."): value for key, value in weights.items() if key.startswith(f"{name}.")}
+                left_out = tuple(f"{part}." for part in config.get("left_out", ()))  # it learns these anew, if it learns at all
+                net.load_state_dict(own | {key: value for key, value in net.state_dict().items() if f"{name}.{key}".startswith(left_out)})
         except (KeyError, TypeError, ValueError, RuntimeError, AssertionError, OverflowError) as error:  # Gymnasium's spaces assert
             what = " ".join(str(error).split())[:160]
             raise CheckpointError(f"{folder}: config.json and weights.safetensors do not fit together: {what}") from None
@@ -488,22 +491,22 @@ class Agent(ABC):
             CheckpointError: missing, broken, or of another agent, other spaces or other networks.
         """
         folder = files.as_folder(folder)
-        config, weights = checkpoints.read(folder, self.device)
-        if config["agent"] != self.name:
-            raise CheckpointError(f"{folder}: holds an agent '{config['agent']}', expected '{self.name}'")
+        other = self.load(folder, device=self.device)
+        theirs = {f"{name}.{key}": value for name, net in other._saved_networks().items() for key, value in net.state_dict().items()}
+        ours = {f"{name}.{key}": value for name, net in self._saved_networks().items() for key, value in net.state_dict().items()}
         try:
-            self._take(weights, config.get("left_out", ()))
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            what = " ".join(str(error).split())[:160]
-            raise CheckpointError(f"{folder}: what it has learned does not fit this environment and these settings: {what}") from None
+            other.check_spaces(self.observation_space, self.action_space)
+            for key in sorted(ours.keys() | theirs.keys()):
+                shapes = [tuple(each[key].shape) if key in each else "none" for each in (theirs, ours)]
+                if shapes[0] != shapes[1]:
+                    raise CheckpointError(
+                        f"its networks are others ({key}: {shapes[0]}, here {shapes[1]}): take its settings (config.json)"
+                    )
+        except CheckpointError as error:
+            raise CheckpointError(f"{folder}: {error}") from None
+        for key, value in ours.items():
+            value.copy_(theirs[key])
         return self
-
-    def _take(self, weights: Mapping[str, Tensor], left_out: Iterable[str]) -> None:
-        """Put weights, as `save` names them, into the networks; parts that were left out stay as they are."""
-        for name, net in self._saved_networks().items():
-            own = {key.removeprefix(f"{name}."): value for key, value in weights.items() if key.startswith(f"{name}.")}
-            kept = tuple(f"{part}." for part in left_out)
-            net.load_state_dict(own | {key: value for key, value in net.state_dict().items() if f"{name}.{key}".startswith(kept)})
 
     @classmethod
     def _make_settings(cls, settings: dict[str, Any]) -> Any:

@@ -25,7 +25,7 @@ import logging
 import math
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -107,8 +107,8 @@ class Options:
     network: Annotated[str | None, tyro.conf.arg(metavar="JSON", help_behavior_hint="")] = None
     """for a new model: further settings: '{"channels": [8, 16, 32], "kernels": [4, 4, 4], "strides": [2, 2, 2], "output": "norm"}'"""
     begin_from: Annotated[Path | None, tyro.conf.arg(metavar="DIR|NAME", help_behavior_hint="")] = None
-    """begin with what the agent in this run folder has learned, or one that ships, in place of random weights; for the same run, with
-    the same settings, --resume"""
+    """begin with what the agent in this run folder has learned, or one that ships, in place of random weights, and with its settings
+    where no others are given; to go on with the same run: --resume"""
     resume: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
     """go on with the run in this folder, or from one of its checkpoints; only its new end can be given too: --steps or --minutes,
     --stop-at, --patience"""
@@ -161,22 +161,38 @@ def read(argv: Sequence[str]) -> Any:
     spec = environments.find(env_id)
     words = ["--help"] if help_wanted else [env_id, *words]
     about = f"Train {name} in {spec.id}. {environments.summary(spec)}"
-    options: Any = parse(options_for(spec, kind), "mprl train", words, about, f"mprl train {env_id} --agent {name} --help")
+    options: Any = parse(
+        options_for(spec, kind, settings=_begun(words)), "mprl train", words, about, f"mprl train {env_id} --agent {name} --help"
+    )
     _check(options)
     return options
 
 
-def options_for(spec: EnvSpec, agent: type[Agent], base: type = Options) -> type:
+def _begun(words: Sequence[str]) -> dict[str, Any]:
+    """The settings of the agent that --begin-from names among the words: what is not said otherwise is as it was there."""
+    from mprl.agents.checkpoints import read_config
+
+    for word, value in zip(words, [*words[1:], ""], strict=True):
+        option, _, same = word.partition("=")
+        if option == "--begin-from" and (same or value):
+            return dict(read_config(Path(same or value))["settings"])
+    return {}
+
+
+def options_for(spec: EnvSpec, agent: type[Agent], base: type = Options, settings: Mapping[str, Any] | None = None) -> type:
     """`Options`, with the keyword arguments of an environment as `env` and the settings of an agent as `agent_settings`.
 
     Args:
         base: a dataclass of another command in place of `Options`.
+        settings: of the agent, by default; what they do not name is the preset's. Those of another kind of agent do not count.
     """
-    preset = {key: tuple(value) if isinstance(value, list) else value for key, value in agent.presets(spec.id).items()}
-    settings = dataclasses.field(default_factory=lambda: agent.Settings(**preset))
+    known = {field.name for field in dataclasses.fields(agent.Settings)}
+    given = {**agent.presets(spec.id), **{key: value for key, value in (settings or {}).items() if key in known}}
+    preset = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
+    default = dataclasses.field(default_factory=lambda: agent.Settings(**preset))
     fields = [
         ("env", environments.options(spec), dataclasses.field()),
-        ("agent_settings", Annotated[agent.Settings, tyro.conf.arg(name="agent")], settings),
+        ("agent_settings", Annotated[agent.Settings, tyro.conf.arg(name="agent")], default),
     ]
     return dataclasses.make_dataclass("TrainOptions", fields, bases=(base,), frozen=True, kw_only=True)
 

@@ -129,11 +129,13 @@ def test_mistakes_of_evaluation(mprl, trained, words, expected):
 @pytest.mark.slow
 def test_a_run_begins_from_another_s_weights(mprl, trained, undrawn):
     words = ("CartPole-v1", "--steps", "64", "--num-envs", "4", "--begin-from")
-    done = mprl("train", *words, trained, "--agent.hidden", "16", "--agent.learning-rate", "1e-9", "--out", "more")
+    done = mprl("train", *words, trained, "--agent.learning-rate", "1e-9", "--out", "more")
     assert done.code == 0, done.err
     begun, before = load_agent(Path("more")), load_agent(trained)
     assert torch.allclose(begun.model.actor[-1].weight, before.model.actor[-1].weight, atol=1e-6)
-    assert "does not fit this environment and these settings" in mprl("train", *words, trained, "--out", "other").mistake
+    assert begun.settings.hidden == before.settings.hidden == (16,) and begun.settings.batch_size == 64
+    assert "its networks are others" in mprl("train", *words, trained, "--agent.hidden", "8", "--out", "other").mistake
+    assert "the environment has" in mprl("train", "Acrobot-v1", *words[1:], trained, "--out", "other").mistake
     assert mprl("train", *words, "nowhere", "--out", "other").mistake.startswith("nowhere: no such run folder")
     assert not Path("other").exists()
 
