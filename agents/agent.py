@@ -11,7 +11,7 @@ import math
 import time
 import tomllib
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from numbers import Integral, Real
 from pathlib import Path
 from types import NoneType, UnionType
@@ -64,6 +64,7 @@ class Agent(ABC):
     distributes: ClassVar[bool] = False  # whether it can learn in several processes
     eyes: Eyes | None = None
     ranks: Ranks = ALONE  # the processes that learn together
+    begun_from: str | None = None  # another agent's folder, or a shipped one's name
     batch: Any  # a TorchBatch, or None where there is no environment to learn in
     observation: Any  # to act on next, (W, n); None before the first reset
 
@@ -392,6 +393,7 @@ class Agent(ABC):
             "observation_space": describe(self.observation_space),
             "action_space": describe(self.action_space),
             **({} if self.eyes is None else {"perception": self.eyes.perception.config()}),
+            **({} if self.begun_from is None else {"begun_from": self.begun_from}),
         }
 
     def _saved_networks(self) -> dict[str, nn.Module]:
@@ -462,7 +464,7 @@ class Agent(ABC):
             seen = config.get("perception")
             perception = None if seen is None else Perception.from_config(seen, network)
             agent._prepare(settings, config["seed"], device, observation_space, action_space, perception)
-            agent.num_timesteps = config["num_timesteps"]
+            agent.num_timesteps, agent.begun_from = config["num_timesteps"], config.get("begun_from")
             for name, net in agent._saved_networks().items():
                 own = {key.removeprefix(f"{name}."): value for key, value in weights.items() if key.startswith(f"{name}.")}
                 left_out = tuple(f"{part}." for part in config.get("left_out", ()))  # it learns these anew, if it learns at all
@@ -484,6 +486,9 @@ class Agent(ABC):
     def begin_from(self, folder: str | Path) -> Self:
         """Take over what a saved agent has learned, in place of random weights: to learn on in another environment, with other settings.
 
+        Noise of the actions that is learned comes along; where settings say what it is, they go on doing so, from the beginning of their
+        schedule.
+
         Args:
             folder: of an agent of the same kind, with the same networks, or the name of a shipped one.
 
@@ -492,21 +497,30 @@ class Agent(ABC):
         """
         folder = files.as_folder(folder)
         other = self.load(folder, device=self.device)
-        theirs = {f"{name}.{key}": value for name, net in other._saved_networks().items() for key, value in net.state_dict().items()}
-        ours = {f"{name}.{key}": value for name, net in self._saved_networks().items() for key, value in net.state_dict().items()}
+        ours, theirs = (
+            {f"{name}.{key}": value for name, net in agent._saved_networks().items() for key, value in net.state_dict().items()}
+            for agent in (self, other)
+        )
         try:
             other.check_spaces(self.observation_space, self.action_space)
-            for key in sorted(ours.keys() | theirs.keys()):
-                shapes = [tuple(each[key].shape) if key in each else "none" for each in (theirs, ours)]
-                if shapes[0] != shapes[1]:
-                    raise CheckpointError(
-                        f"its networks are others ({key}: {shapes[0]}, here {shapes[1]}): take its settings (config.json)"
-                    )
+            kinds = [(name, *(getattr(agent.settings, name, None) for agent in (other, self))) for name in ("activation", "recurrent")]
+            kinds += [
+                (key, *(tuple(each[key].shape) if key in each else None for each in (theirs, ours))) for key in sorted({*ours, *theirs})
+            ]
+            for what, there, here in kinds:
+                if there != here:
+                    raise CheckpointError(f"its networks are others ({what} {there}, here {here}): take its settings (config.json)")
         except CheckpointError as error:
             raise CheckpointError(f"{folder}: {error}") from None
         for key, value in ours.items():
-            value.copy_(theirs[key])
+            if key not in self._set_by_settings():
+                value.copy_(theirs[key])
+        self.begun_from = str(folder)
         return self
+
+    def _set_by_settings(self) -> Collection[str]:
+        """What is saved with the weights, by name, but not learned."""
+        return ()
 
     @classmethod
     def _make_settings(cls, settings: dict[str, Any]) -> Any:

@@ -7,6 +7,7 @@ import math
 import statistics
 import time
 from abc import abstractmethod
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -256,6 +257,9 @@ class OnPolicyAgent(Agent):
             raise SettingError(f"a policy that remembers cannot be exported (recurrent='{self.settings.recurrent}')")
         network = self._after_eyes(self._judged.policy_network())
         return DeterministicPolicy(network, functools.partial(spaces.mode, self.action_space), self._to_environment)
+
+    def _set_by_settings(self) -> Collection[str]:
+        return () if self.settings.learn_std else ("model.log_std",)
 
     def _networks(self) -> dict[str, nn.Module]:
         return {"model": self.model} if self.averaging is None else {"model": self.model, "averaging": self.averaging}

@@ -19,6 +19,8 @@ if __name__ == "__main__" and not __package__:  # python scripts/distill.py: the
 
 import dataclasses
 import functools
+import hashlib
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +36,8 @@ from mprl.scripts.options import parse
 
 if TYPE_CHECKING:
     from mprl.agents.distillation import Distillation, Expert
+
+log = logging.getLogger(__name__)
 
 COMMAND = "mprl distill"
 # Arguments of the environment that decide what is seen and what actions mean: experts and student must agree in them.
@@ -130,12 +134,23 @@ def _load(path: Path, lesson: Mapping[str, Any], checkpoint: Path, env: Any, dev
     from mprl.agents.distillation import Distillation
 
     student = Distillation.load(checkpoint, env, device, ranks=ranks)
+    if student.num_timesteps and student._kept is None:
+        log.info("PPO has gone on from it meanwhile: what was seen before is not kept any more.")
+    try:
+        experts = [expert(Path(folder), env) for folder in lesson["experts"]]
+        for folder, digest in zip(lesson["experts"], lesson["sha256"], strict=True):
+            if _digest(Path(folder)) != digest:
+                log.warning("%s: this expert is another one than before, or has learned on", folder)
+    except CheckpointError as error:  # no other checkpoint helps
+        raise SettingError(f"{path}: an expert is not there any more: {error}") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: names no experts: {' '.join(str(error).split())[:120]}") from None
     try:
         expert_of, count = torch.tensor(lesson["expert_of"], device=env.device), len(lesson["experts"])
-        if expert_of.shape != (len(env.library),) or not ((expert_of >= 0) & (expert_of < count)).all():
+        whole = expert_of.dtype == torch.int64 and expert_of.shape == (len(env.library),)
+        if not whole or not ((expert_of >= 0) & (expert_of < count)).all():
             raise ValueError(f"expert_of does not say which of {count} experts knows each of {len(env.library)} clips")
-        share, memory = lesson["expert_share"], lesson["memory"]
-        return student.taught_by([expert(Path(folder), env) for folder in lesson["experts"]], lambda: expert_of[env.clip], share, memory)
+        return student.taught_by(experts, lambda: expert_of[env.clip], lesson["expert_share"], lesson["memory"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path}: not what a distillation can do: {' '.join(str(error).split())[:120]}") from None
 
@@ -181,7 +196,15 @@ def make_student(options: Any) -> tuple[Distillation, dict[str, Any]]:
         **agent,
     )  # fmt: skip
     where = [str(folder.absolute() if shipped.located(folder) == folder else folder) for folder in configs]
-    return student, {"experts": where, "expert_of": teachers, "expert_share": share, "memory": options.memory}
+    lesson = {"experts": where, "sha256": [_digest(folder) for folder in configs], "expert_of": teachers}
+    return student, {**lesson, "expert_share": share, "memory": options.memory}
+
+
+def _digest(folder: Path) -> str:
+    """Of an expert's weights."""
+    from mprl.agents import checkpoints, shipped
+
+    return hashlib.sha256((shipped.located(folder) / checkpoints.WEIGHTS).read_bytes()).hexdigest()
 
 
 def _number(schedule: str) -> float | str:

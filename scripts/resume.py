@@ -116,7 +116,7 @@ def resume(
             try:
                 agent = _load(checkpoint, ranks, load)
             except CheckpointError as error:
-                raise CheckpointError(f"{error}{_the_one_before(run, checkpoint) if ranks.rank == 0 else ''}") from None
+                raise CheckpointError(f"{error}{_the_one_before(run, checkpoint, command) if ranks.rank == 0 else ''}") from None
             if ranks.rank == 0:
                 _check_that_it_goes_on(agent, run, checkpoint, plan)
                 for later in runs.checkpoints_of(run):
@@ -203,8 +203,8 @@ def _load(checkpoint: Path, ranks: Ranks, load: Callable[..., Agent] | None) -> 
     return (load or load_agent)(checkpoint, env, device, ranks=ranks)
 
 
-def _the_one_before(run: Path, checkpoint: Path) -> str:
+def _the_one_before(run: Path, checkpoint: Path, command: str) -> str:
     from mprl.agents import runs
 
     before = [path for path in runs.checkpoints_of(run) if runs.steps_of(path) < runs.steps_of(checkpoint)]
-    return f"; from the checkpoint before: mprl train --resume {before[-1]}" if before else ""
+    return f"; from the checkpoint before: {command} --resume {before[-1]}" if before else ""

@@ -18,7 +18,7 @@ import torch
 import tyro
 from torch import Tensor
 
-from mprl.errors import MprlError, SettingError
+from mprl.errors import MprlError, SettingError, unknown_name
 from mprl.scripts.evaluate import OF_TRAINING, environment, write_json
 from mprl.scripts.options import parse
 
@@ -56,8 +56,9 @@ def main(argv: Sequence[str]) -> int:
     from mprl.agents import shipped
 
     folder = shipped.TRAINED / options.name
-    with tempfile.TemporaryDirectory() as made:
-        content = ship(options, Path(made))
+    with tempfile.TemporaryDirectory() as place:
+        made = Path(place) / options.name
+        content = ship(options, made)
         shutil.copytree(made, folder, dirs_exist_ok=True)  # only now, with all that can be wrong behind us
     size = (folder / "weights.safetensors").stat().st_size
     print(f"wrote {folder}: normalised return {content['normalized_return']:.3f}, {size / 1000:.0f} kB")
@@ -77,6 +78,9 @@ def ship(options: Options, folder: Path) -> dict[str, Any]:
     config, weights = checkpoints.read(options.run)
     learned = {key: value for key, value in config["env_kwargs"].items() if key not in (*OF_TRAINING, "num_threads")}
     learned |= {} if options.motion is None else {"motion": options.motion}
+    for name in options.without:
+        if name not in learned:
+            raise unknown_name("argument", name, learned, "of this run's environment")
     kwargs = {key: value for key, value in learned.items() if key not in options.without}
     config |= {"env_kwargs": kwargs, "left_out": list(LEFT_OUT)}
     checkpoints.write(folder, config, policy(weights))
@@ -140,6 +144,7 @@ def command(config: Mapping[str, Any]) -> str:
     usual = dataclasses.asdict(kind.Settings(**kind.presets(config["env_id"])))
     words = ["mprl", "train", config["env_id"], "--agent", config["agent"], "--steps", str(config["num_timesteps"])]
     words += ["--seed", str(config["seed"]), "--num-envs", str(config["num_envs"])]
+    words += ["--begin-from", config["begun_from"]] if "begun_from" in config else []
     words += _flags("env", config["env_kwargs"])
     words += _flags("agent", {key: value for key, value in config["settings"].items() if value != _plain(usual.get(key))})
     return " ".join(words)

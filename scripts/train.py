@@ -170,13 +170,21 @@ def read(argv: Sequence[str]) -> Any:
 
 def _begun(words: Sequence[str]) -> dict[str, Any]:
     """The settings of the agent that --begin-from names among the words: what is not said otherwise is as it was there."""
+    from mprl.agents import find_agent
     from mprl.agents.checkpoints import read_config
 
+    folder = ""
     for word, value in zip(words, [*words[1:], ""], strict=True):
         option, _, same = word.partition("=")
-        if option == "--begin-from" and (same or value):
-            return dict(read_config(Path(same or value))["settings"])
-    return {}
+        if option.replace("_", "-") == "--begin-from":
+            folder = same or value
+    if not folder:
+        return {}
+    config = read_config(Path(folder))
+    try:
+        return dict(vars(find_agent(config["agent"])._make_settings(config["settings"])))
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{folder}: config.json holds no settings of an agent: {' '.join(str(error).split())[:120]}") from None
 
 
 def options_for(spec: EnvSpec, agent: type[Agent], base: type = Options, settings: Mapping[str, Any] | None = None) -> type:
@@ -548,7 +556,7 @@ def contents(folder: Path) -> list[tuple[str, str]]:
         "config.json": "settings of the agent and the environment",
         "metrics.csv": "every metric of every iteration",
         "learning_curve.png": "learning curve",
-        "checkpoints": "checkpoints, for mprl train --resume",
+        "checkpoints": "checkpoints, for --resume",
         "best": "the agent that was best in the evaluations",
         "videos": "films of an episode, as learning went on",
         "evaluation.json": "results of the evaluation",

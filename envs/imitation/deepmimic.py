@@ -265,6 +265,7 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self._settings = settings
         if isinstance(contact_bodies, str):
             contact_bodies = (contact_bodies,)
+        contact_bodies = None if contact_bodies is None else tuple(contact_bodies)
         for body in contact_bodies or ():
             if body not in self.character.body_names:
                 raise unknown_name("body", body, self.character.body_names, f"bodies of the {self.character.name}")

@@ -40,13 +40,18 @@ def serve(port: int | None = None) -> tuple[Any, str]:
     viser = extras.load("viser", "the live viewer needs", "viewer")
     if port:
         _check_free(port)
-    logging.getLogger("websockets.server").setLevel(logging.CRITICAL)  # a browser that leaves early is no error to be traced
+    logging.getLogger("websockets.server").addFilter(_is_an_error)
     with quiet():
         server = viser.ViserServer(host=HOST, port=PORT if port is None else port, verbose=False, label="mprl")
     # no sharing: that goes through a server of others
     server.gui.configure_theme(show_logo=False, show_share_button=False)
     server.gui.main_panel.dock_right()  # beside the scene, not over it
     return server, f"http://{HOST}:{server.get_port()}"
+
+
+def _is_an_error(record: logging.LogRecord) -> bool:
+    """A browser that leaves before it has asked for anything is none, and not to be traced."""
+    return record.msg != "opening handshake failed"
 
 
 class Served:

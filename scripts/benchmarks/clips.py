@@ -44,7 +44,7 @@ def measure(motions: Sequence[str], ways: Sequence[str], steps: float, num_envs:
         steps: of each run.
         num_envs: worlds.
         seed: of the runs.
-        threads: of the simulation.
+        threads: of the simulation; a distillation takes all cores.
         out: folder of the runs.
 
     Raises:
@@ -89,7 +89,6 @@ def run(way: str, sources: Sequence[str], steps: float, num_envs: int, seed: int
 def _train(way: str, sources: Sequence[str], steps: float, num_envs: int, seed: int, threads: int, folder: Path) -> int:
     """Train until so many steps; 0, or the exit code of what stopped it."""
     from mprl.agents import runs
-    from mprl.agents.checkpoints import read_config
 
     weights = ["1"] * len(sources)
     words = [ENV_ID, "--agent", "ppo", "--seed", str(seed), "--num-envs", str(num_envs), "--steps", str(steps), "--evaluate-every", "0"]
@@ -99,13 +98,23 @@ def _train(way: str, sources: Sequence[str], steps: float, num_envs: int, seed: 
     if not runs.checkpoints_of(folder):
         print(f"training {folder}: {len(sources)} clips, {steps:,.0f} steps, sampling {way}")
         return train.train(train.make_agent(options), folder, train.plan(options))
+    return 0 if _is_done(folder, steps, sources, num_envs, seed, True if way == ADAPTIVE else None) else resume.resume(folder, steps=steps)
+
+
+def _is_done(folder: Path, steps: float, sources: Sequence[str], num_envs: int, seed: int, adaptive: bool | None = None) -> bool:
+    """Whether a run that is there has come so far.
+
+    Raises:
+        CheckpointError: it is another run.
+    """
+    from mprl.agents import runs
+    from mprl.agents.checkpoints import read_config
+
     plan, config = runs.Plan.read(folder), read_config(folder)
     there = config["seed"], config["num_envs"], list(config["env_kwargs"].get("motion", ())), config["env_kwargs"].get("adaptive_sampling")
-    if there != (seed, num_envs, list(sources), True if way == ADAPTIVE else None):
+    if there != (seed, num_envs, list(sources), adaptive):
         raise CheckpointError(f"{folder}: holds a run with other settings; choose another folder with --out")
-    if max(plan.ended_steps, config["num_timesteps"]) >= steps:
-        return 0
-    return resume.resume(folder, steps=steps)
+    return max(plan.ended_steps, config["num_timesteps"]) >= steps
 
 
 def _distil(sources: Sequence[str], steps: float, num_envs: int, seed: int, folder: Path) -> int:
@@ -114,9 +123,8 @@ def _distil(sources: Sequence[str], steps: float, num_envs: int, seed: int, fold
     from mprl.scripts import distill
 
     if runs.checkpoints_of(folder):
-        if runs.Plan.read(folder).ended_steps >= steps:
-            return 0
-        return distill.main(["--resume", str(folder), "--steps", str(steps)])
+        done = _is_done(folder, steps, sources, num_envs, seed)
+        return 0 if done else distill.main(["--resume", str(folder), "--steps", str(steps)])
     known = experts()
     for source in sources:
         if source not in known:

@@ -107,13 +107,18 @@ def test_it_learns_on_in_its_environment(folder):
         alone.learn(12)
 
 
-def test_another_agent_begins_from_what_was_learned(saved):
+def test_another_agent_begins_from_what_was_learned(saved, tmp_path):
     begun = small(Blind(*SPACES["boxes"]), seed=7, learning_rate=1e-5).begin_from(saved)
     assert (begun.seed, begun.num_timesteps, begun.settings.learning_rate) == (7, 12, 1e-5)
     assert all(torch.equal(one, other) for one, other in zip(weights_of(begun), weights_of(load_agent(saved)), strict=True))
     assert begun.learn(12).num_timesteps == 24
+    assert load_agent(begun.save(tmp_path / "begun")).config["begun_from"] == str(saved)
+    settings = {"learn_std": False, "initial_std": 0.05}
+    assert float(small(Blind(*SPACES["boxes"]), **settings).begin_from(saved).model.log_std.exp().mean()) == pytest.approx(0.05)
+    with pytest.raises(CheckpointError, match=r"its networks are others \(activation \w+, here relu\)"):
+        small(Blind(*SPACES["boxes"]), activation="relu").begin_from(saved)
     larger = small(Blind(*SPACES["boxes"]), hidden=(9,))
-    with pytest.raises(CheckpointError, match=r"agent: its networks are others \(model\.\S+: .*, here "):
+    with pytest.raises(CheckpointError, match=r"agent: its networks are others \(model\.\S+ .*, here "):
         larger.begin_from(saved)
     with pytest.raises(CheckpointError, match="agent: holds an agent 'ppo', expected 'a2c'"):
         A2C(Blind(*SPACES["boxes"]), n_steps=4).begin_from(saved)

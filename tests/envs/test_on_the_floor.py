@@ -52,6 +52,6 @@ def test_in_a_library_each_clip_allows_what_it_does_itself():
 
 def test_bodies_that_are_named_hold_for_all_clips():
     motions = ["walk", "getup_front"]
-    envs = gym.make_vec("mprl/DeepMimic-v0", num_envs=2, motion=motions, contact_bodies="root", num_threads=1, output="torch").unwrapped
+    envs = gym.make_vec("mprl/DeepMimic-v0", num_envs=2, motion=motions, contact_bodies={"root"}, num_threads=1).unwrapped
     assert envs.layout.falls.all() and len(envs.layout.fall_bodies) == len(envs.character.body_names) - 1
     envs.close()

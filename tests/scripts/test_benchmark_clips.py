@@ -85,3 +85,4 @@ def test_a_short_distillation_is_judged_and_read_back(mprl, undrawn):
     again = mprl(*words)
     assert again.code == 0 and "judging" not in again.out
     assert "Going on from step 512" in mprl(*words, "--steps", "1024").out
+    assert "other settings" in mprl(*words, "--num-envs", "16").mistake

@@ -65,7 +65,7 @@ def test_experts_that_do_not_go_together_are_one_line(other, words):
 @pytest.mark.slow
 def test_mistakes_on_the_command_line(mprl, trained):
     assert "imitates motions" in mprl("distill", trained).mistake
-    assert mprl("distill", "nowhere").mistake == "nowhere: no such run folder, and no trained agent of that name (mprl list trained)"
+    assert mprl("distill", "nowhere").mistake.startswith("nowhere: no such run folder, and no trained agent of that name")
     assert "which experts?" in mprl("distill").mistake
     assert "--steps must be a positive number" in mprl("distill", trained, "--steps", "-1").mistake
 
@@ -89,6 +89,8 @@ def test_a_distillation_goes_on_exactly(mprl, undrawn):
     assert (
         "expert_of does not say which of 2 experts knows each of 2 clips" in mprl("distill", "--resume", "parts", "--steps", "640").mistake
     )
+    Path("parts/distillation.json").write_text(json.dumps({**lesson, "experts": ["squat", "gone"]}))
+    assert "an expert is not there any more: gone: no such run folder" in mprl("distill", "--resume", "parts", "--steps", "640").mistake
     Path("parts/distillation.json").unlink()
     assert "parts: holds no distillation" in mprl("distill", "--resume", "parts").mistake
     assert mprl("distill", "--resume", "nowhere").mistake == "nowhere: no such run folder"
