@@ -109,6 +109,7 @@ def test_onnx_gives_the_same_actions_and_says_what_it_is(case, tmp_path):
 FAST = dict(learning_starts=32, iteration_steps=64, batch_size=32, learning_rate=0.01, averaging="ema 0.5")
 
 
+@pytest.mark.slow
 def test_a_network_of_action_values_gives_the_best_action(tmp_path):
     agent = DQN(Anything(SEEN, kinds.Discrete(5, start=-2)), hidden=(16, 16), dueling=True, **FAST).learn(128)
     assert_same(export(agent, tmp_path / "policy.pt2"), agent)

@@ -185,6 +185,7 @@ def save_and_go_on(in_ranks: Any, agents: list[Any], folder: Path, iterations: i
     return in_ranks(2, work)
 
 
+@pytest.mark.slow
 def test_as_many_ranks_go_on_to_the_same_bits(in_ranks, pair, tmp_path):
     agents = pair(recurrent="gru", recurrent_size=4)
     expected = save_and_go_on(in_ranks, agents, tmp_path)

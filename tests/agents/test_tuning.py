@@ -42,6 +42,7 @@ def proposals(study: Study, count: int) -> list[Any]:
     return [(outcome.settings, outcome.score) for outcome in study.outcomes()]
 
 
+@pytest.mark.slow
 def test_the_estimator_comes_near_the_best_settings(tmp_path):
     study = Study(tmp_path, SPACE)
     proposals(study, 30)

@@ -256,6 +256,7 @@ def test_the_filter_stops_what_is_far_above_its_cutoff():
 # ------------------------------------------------------------------------------------------------------------------------ libraries
 
 
+@pytest.mark.slow
 def test_in_a_library_of_many_each_clip_is_as_it_is_alone(mocap):
     clips = [load(mocap(name)) for name in ("walk", "punch", "backflip", "run")]
     together = MotionLibrary(clips, HUMANOID)

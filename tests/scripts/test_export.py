@@ -17,6 +17,7 @@ def run_folder(tmp_path):
     return agent
 
 
+@pytest.mark.slow
 def test_the_file_acts_as_the_agent(mprl, run_folder, tmp_path):
     done = mprl("export", "run", "policy.pt2")
     assert (done.code, done.err) == (0, "")

@@ -55,6 +55,7 @@ def test_a_mistake_is_one_line(mprl, readings, words, says):
     assert says in mprl("motion", "fit-imu", *words).mistake
 
 
+@pytest.mark.slow
 def test_what_cannot_be_simulated(mprl):
     assert "not '.txt'" in mprl("motion", "simulate-imu", "walk", "walk.txt").mistake
     assert "no sensor named 'hed'" in mprl("motion", "simulate-imu", "walk", "walk.csv", "--sensors", "hed").mistake

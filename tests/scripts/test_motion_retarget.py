@@ -9,6 +9,7 @@ from mprl.motion import edit, load
 from mprl.motion.formats import bvh, npz
 
 
+@pytest.mark.slow
 def test_a_motion_goes_to_smpl_and_back(mprl, tmp_path):
     there, back = tmp_path / "there.npz", tmp_path / "back.npz"
     done = mprl("motion", "retarget", "walk", str(there), "--character", "smpl")

@@ -68,6 +68,7 @@ def test_an_environments_own_pictures_are_shown(mprl, monkeypatch, can_render):
     assert seen[0][1] == "**CartPole-v1 · zero** · step 2 · return 2.00"
 
 
+@pytest.mark.slow
 def test_mistakes_are_one_line(mprl, tmp_path, monkeypatch):
     (tmp_path / "dark.py").write_text(OWN)
     (tmp_path / "empty").mkdir()

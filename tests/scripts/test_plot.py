@@ -47,6 +47,7 @@ def test_what_a_tabular_agent_learned_is_drawn(mprl, learned):
     assert all(title in text for title in ("mprl/Cliff-v0 · q-learning", "Return of an episode", "Value", "Policy"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "said"),
     [

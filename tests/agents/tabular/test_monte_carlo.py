@@ -93,6 +93,7 @@ def stick_on(least: int) -> Any:
     return np.where((np.arange(211) >= 200) | (sums >= least), STICK, HIT)
 
 
+@pytest.mark.slow
 def test_blackjack_policy_that_sticks_on_20():
     """Figure 5.1: each state's value is within five standard errors of the exact one; a game's return has a deviation of 1 at most."""
     games = gym.make_vec("mprl/Blackjack-v0", num_envs=1024)
