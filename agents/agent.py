@@ -400,6 +400,10 @@ class Agent(ABC):
         """What `save` writes, by name: with the eyes, where they are no part of the networks."""
         return self._networks() | ({} if self._frozen_eyes is None else {"eyes": self._frozen_eyes})
 
+    def _weights(self) -> dict[str, Tensor]:
+        """Those of the networks, by the names that they are saved under; what is written into them counts."""
+        return {f"{name}.{key}": value for name, net in self._saved_networks().items() for key, value in net.state_dict().items()}
+
     def save(self, folder: str | Path, training: bool = False) -> Path:
         """Write `config.json` and `weights.safetensors` into a folder. A kill at any moment leaves the old or the new files.
 
@@ -411,8 +415,7 @@ class Agent(ABC):
                 here and after `load` alike.
         """
         folder = files.as_folder(folder)
-        weights = {f"{name}.{key}": value for name, net in self._saved_networks().items() for key, value in net.state_dict().items()}
-        state, others = None, []
+        weights, state, others = self._weights(), None, []
         if training:
             if self.batch is None:
                 raise SettingError("this agent has no environment to learn in: save it without training=True")
@@ -497,10 +500,7 @@ class Agent(ABC):
         """
         folder = files.as_folder(folder)
         other = self.load(folder, device=self.device)
-        ours, theirs = (
-            {f"{name}.{key}": value for name, net in agent._saved_networks().items() for key, value in net.state_dict().items()}
-            for agent in (self, other)
-        )
+        ours, theirs = self._weights(), other._weights()
         try:
             other.check_spaces(self.observation_space, self.action_space)
             kinds = [(name, *(getattr(agent.settings, name, None) for agent in (other, self))) for name in ("activation", "recurrent")]

@@ -41,6 +41,9 @@ class Distillation(PPO):
         options: as of `PPO`: seed, device, settings.
     """
 
+    _kept: tuple[Tensor, Tensor] | None = None  # observations (M, n) and labels (M, a)
+    _next = _filled = 0
+
     def __init__(
         self,
         env: Any,
@@ -69,9 +72,6 @@ class Distillation(PPO):
         self.memory_size = number("memory", memory, least=1, whole=True)
         self.experts, self.expert_of, self.expert_share = experts, expert_of, expert_share
         return self
-
-    _kept: tuple[Tensor, Tensor] | None = None  # observations (M, n) and labels (M, a)
-    _next = _filled = 0
 
     def label(self, observation: Tensor) -> Tensor:
         """What the expert of each world would do, (W, a), in the range in which the student acts."""

@@ -263,9 +263,8 @@ class DeepMimicVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self.bodies = bodies(character, betas, gender, num_envs)
         self.character: Character = self.bodies.character
         self._settings = settings
-        if isinstance(contact_bodies, str):
-            contact_bodies = (contact_bodies,)
-        contact_bodies = None if contact_bodies is None else tuple(contact_bodies)
+        if contact_bodies is not None:
+            contact_bodies = (contact_bodies,) if isinstance(contact_bodies, str) else tuple(contact_bodies)
         for body in contact_bodies or ():
             if body not in self.character.body_names:
                 raise unknown_name("body", body, self.character.body_names, f"bodies of the {self.character.name}")
